@@ -1,0 +1,34 @@
+"""What we conclude from what a machine said."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Severity = Literal["info", "warning", "critical"]
+SEVERITY_ORDER: dict[str, int] = {"critical": 0, "warning": 1, "info": 2}
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or command and the value it gave."""
+
+    source: str
+    value: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A conclusion with its evidence. `id` is stable (`XPK-…`); `remedy` are steps or commands, in order."""
+
+    id: str
+    severity: Severity
+    summary: str
+    evidence: tuple[Evidence, ...] = ()
+    remedy: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    subject: str = ""
+
+
+def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Worst first, then by id and subject."""
+    return tuple(sorted(findings, key=lambda f: (SEVERITY_ORDER[f.severity], f.id, f.subject, f.summary)))

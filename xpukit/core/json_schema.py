@@ -1,0 +1,29 @@
+"""JSON schemas of the documents we publish, made from their types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+def build_schema(name: str, body: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a document `name` (such as xpukit.probe/1) whose own part is `body`."""
+    (reference,), components = msgspec.json.schema_components([body], ref_template="#/$defs/{name}")
+    definitions: dict[str, Any] = dict(components)
+    own = definitions.pop(str(reference["$ref"]).rpartition("/")[2])
+    envelope = {
+        "schema": {"const": name},
+        "xpukit_version": {"type": "string"},
+        "created": {"type": "string", "description": "UTC, ISO 8601"},
+        "host": {"type": "string"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": name,
+        "description": own.get("description", ""),
+        "type": "object",
+        "properties": {**envelope, **own["properties"]},
+        "required": [*envelope, *own.get("required", [])],
+        "$defs": definitions,
+    }

@@ -1,0 +1,1 @@
+"""Measure devices, judge what was measured, report it."""

@@ -1,0 +1,1 @@
+"""One file per benchmark, each with a `BENCHMARK`; found by directory scan (evaluate/registry.py)."""

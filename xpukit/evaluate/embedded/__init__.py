@@ -1,0 +1,1 @@
+"""The embedded engine: measurements made by our own worker processes on oneDNN, dpctl and oneCCL."""

@@ -1,0 +1,1 @@
+"""What the vendors' measuring tools print, as typed readings. Pure functions of text; none of them raises."""

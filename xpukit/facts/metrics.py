@@ -1,0 +1,49 @@
+"""Which metrics there are, in which unit and direction, with which parameters (data/metrics/metrics.toml)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.measurement import Param
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+SCHEMA = "xpukit.metrics/1"
+
+
+class MetricFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One metric. `bound`: which limit of a device no value can exceed."""
+
+    benchmark: str
+    metric: str
+    unit: str
+    direction: Literal["higher", "lower"]
+    params: dict[str, Literal["text", "number"]]
+    unit_of: dict[str, dict[str, str]] = {}
+    bound: Literal["", "peak", "memory", "link"] = ""
+
+    def find_unit(self, params: Mapping[str, Param]) -> str:
+        """The unit of the metric with these parameters."""
+        for name, units in self.unit_of.items():
+            if (unit := units.get(str(params.get(name)))) is not None:
+                return unit
+        return self.unit
+
+
+@cache
+def load_metrics() -> dict[tuple[str, str], MetricFacts]:
+    """All metrics by benchmark and name. Raises BadFactsError when the installation is damaged."""
+    path = data_dir() / "metrics" / "metrics.toml"
+    raw = load_toml(path)
+    if raw.get("schema") != SCHEMA:
+        raise BadFactsError(f"{path}: schema {raw.get('schema')!r}, expected {SCHEMA!r}", hint="install xpukit again")
+    try:
+        metrics = msgspec.convert(raw.get("metric"), tuple[MetricFacts, ...])
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="install xpukit again") from err
+    return {(item.benchmark, item.metric): item for item in metrics}

@@ -1,0 +1,101 @@
+"""What is known of copies between GPUs: line codes, reachable shares, platform shapes (data/p2p/*.toml)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+LINKS_SCHEMA = "xpukit.p2p-links/1"
+SHAPES_SCHEMA = "xpukit.p2p-shapes/1"
+
+
+class LineCode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The payload share of links up to a speed in GT/s."""
+
+    up_to_gts: float
+    share: float
+    source: str
+
+
+class Efficiency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The share of the line rate that a copy reaches, and from which figures that share was made."""
+
+    direction: str
+    share: float
+    basis: str
+    source: str
+    date: str
+
+
+class LinkFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`line_code` is ordered by speed; below `slow_below` of what is expected a rate is slow."""
+
+    schema: str
+    date: str
+    slow_below: float
+    line_code: tuple[LineCode, ...]
+    efficiency: tuple[Efficiency, ...]
+
+    def compute_gbps(self, speed_gts: float, width: int) -> float:
+        """One direction in 1e9 bytes/s after line coding; 32 GT/s x8 is 31.5."""
+        code = next((code for code in self.line_code if speed_gts <= code.up_to_gts), self.line_code[-1])
+        return speed_gts * width * code.share / 8
+
+    def find_efficiency(self, direction: str) -> Efficiency:
+        """The row of "uni" or "bi"."""
+        return next(row for row in self.efficiency if row.direction == direction)
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A known platform shape: what was measured on it, and above what it comes after the remedy."""
+
+    name: str
+    devices: tuple[str, ...]
+    summary: str
+    direction: str
+    value_gbps: float
+    source: str
+    link: str
+    date: str
+    remedied_gbps: float | None = None
+    remedy: str = ""
+
+
+class _ShapeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    shape: tuple[Shape, ...]
+
+
+_File = TypeVar("_File", LinkFacts, _ShapeFile)
+
+
+def _convert(raw: dict[str, Any], kind: type[_File], schema: str, name: str) -> _File:
+    if raw.get("schema") != schema:
+        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {schema!r}")
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{name}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
+
+
+@cache
+def load_link_facts() -> LinkFacts:
+    """Line codes and shares. Raises BadFactsError when the file breaks its schema."""
+    facts = _convert(load_toml(data_dir() / "p2p" / "links.toml"), LinkFacts, LINKS_SCHEMA, "p2p/links.toml")
+    if {row.direction for row in facts.efficiency} != {"uni", "bi"} or not facts.line_code:
+        raise BadFactsError("p2p/links.toml: needs line codes and the efficiencies of uni and bi")
+    return facts
+
+
+@cache
+def load_shapes() -> dict[str, Shape]:
+    """Known shapes by name. Raises BadFactsError when the file breaks its schema."""
+    file = _convert(load_toml(data_dir() / "p2p" / "shapes.toml"), _ShapeFile, SHAPES_SCHEMA, "p2p/shapes.toml")
+    return {shape.name: shape for shape in file.shape}

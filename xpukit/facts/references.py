@@ -1,0 +1,148 @@
+"""Reference values per device: `reference_perf/<device>.csv`, tidy rows with unit, source and date.
+
+Columns: device (vendor:device PCI id), benchmark, metric, params ("dtype=bf16;m=4096"), value, unit,
+direction (higher|lower), kind (measured|published|spec), tolerance (fraction), source, date.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.measurement import Param
+from xpukit.facts.paths import shipped_dir
+
+COLUMNS = (
+    "device",
+    "benchmark",
+    "metric",
+    "params",
+    "value",
+    "unit",
+    "direction",
+    "kind",
+    "tolerance",
+    "source",
+    "date",
+)
+KINDS = ("measured", "published", "spec")
+
+
+class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One reference value. `params` must all be among a result's parameters for the row to apply to it.
+
+    `layer`: 0 for what we ship, 1 and up for the user's files in the order given; the highest layer wins.
+    """
+
+    device: str
+    benchmark: str
+    metric: str
+    params: tuple[tuple[str, Param], ...]
+    value: float
+    unit: str
+    higher_is_better: bool
+    kind: str
+    tolerance: float
+    source: str
+    date: str
+    origin: str
+    layer: int = 0
+
+
+def parse_param(text: str) -> Param:
+    """An integer where it is one, else a float, else text."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def parse_reference_csv(text: str, *, origin: str) -> tuple[ReferenceRow, ...]:
+    """Rows of a reference file. Raises BadFactsError naming the line that breaks the schema."""
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise BadFactsError(f"{origin}: no column {', '.join(missing)}", hint=f"columns are {','.join(COLUMNS)}")
+    try:
+        return tuple(parse_reference_row(raw, f"{origin}:{reader.line_num}") for raw in reader)
+    except csv.Error as err:
+        raise BadFactsError(f"{origin}:{reader.line_num}: not CSV: {err}") from err
+
+
+def parse_reference_row(raw: dict[str, str | None], where: str) -> ReferenceRow:
+    """One line, by column. Raises BadFactsError with all that breaks the schema, joined by '; '."""
+    fields = {column: (raw.get(column) or "").strip() for column in COLUMNS}
+    try:
+        value, tolerance = float(fields["value"]), float(fields["tolerance"])
+    except ValueError as err:
+        raise BadFactsError(f"{where}: value and tolerance are numbers: {err}") from err
+    problems = [
+        problem
+        for problem, wrong in (
+            ("value must be finite and positive", not (math.isfinite(value) and value > 0)),
+            ("tolerance must lie in [0, 1)", not 0 <= tolerance < 1),
+            (f"kind is one of {', '.join(KINDS)}", fields["kind"] not in KINDS),
+            ("direction is higher or lower", fields["direction"] not in ("higher", "lower")),
+            ("device is a PCI id such as 8086:e211", not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", fields["device"])),
+            (
+                "benchmark, metric, unit, source and date are needed",
+                not all(fields[name] for name in ("benchmark", "metric", "unit", "source", "date")),
+            ),
+        )
+        if wrong
+    ]
+    if problems:
+        raise BadFactsError(f"{where}: {'; '.join(problems)}", hint="correct the row or take it out")
+    params = tuple(
+        sorted(
+            (name.strip(), parse_param(value_text.strip()))
+            for name, value_text in _split_params(fields["params"], where)
+        )
+    )
+    return ReferenceRow(
+        device=fields["device"],
+        benchmark=fields["benchmark"],
+        metric=fields["metric"],
+        params=params,
+        value=value,
+        unit=fields["unit"],
+        higher_is_better=fields["direction"] == "higher",
+        kind=fields["kind"],
+        tolerance=tolerance,
+        source=fields["source"],
+        date=fields["date"],
+        origin=where,
+    )
+
+
+def _split_params(text: str, where: str) -> list[tuple[str, str]]:
+    pairs = []
+    for part in filter(None, text.split(";")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise BadFactsError(f"{where}: params are name=value pairs joined by ';', not {part!r}")
+        pairs.append((name, value))
+    return pairs
+
+
+def load_references(directory: Path | None = None) -> tuple[ReferenceRow, ...]:
+    """All shipped reference rows (or those of `directory`)."""
+    folder = directory or shipped_dir("reference_perf")
+    rows: list[ReferenceRow] = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            raise BadFactsError(f"{path}: cannot be read: {err}") from err
+        rows.extend(parse_reference_csv(text, origin=path.name))
+    return tuple(rows)

@@ -1,0 +1,84 @@
+"""The vendor's measuring tools: names, places, what brings them (data/tools/tools.toml)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+SCHEMA = "xpukit.tools/1"
+ONEAPI_ROOT = "/opt/intel/oneapi"
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name that a tool goes by. `form`: how it takes its arguments, where builds differ.
+
+    `files`: patterns of paths beside PATH; `under`: only a path that begins with one of these is this program.
+    """
+
+    name: str
+    files: tuple[str, ...] = ()
+    form: str = ""
+    on_path: bool = True
+    prefer_files: bool = False
+    under: tuple[str, ...] = ()
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`beside`: files that it reads from the folder it is started in."""
+
+    name: str
+    summary: str
+    package: str
+    next_step: str
+    programs: tuple[Program, ...]
+    beside: tuple[str, ...] = ()
+    needs_oneapi: bool = False
+    source: str
+    date: str
+
+    def explain_missing(self) -> str:
+        """Why there is nothing to measure with, and what to do."""
+        names = " or ".join(dict.fromkeys(program.name for program in self.programs))
+        return f"{names} is not installed; {self.package} brings it: {self.next_step}"
+
+
+class EnvironmentScripts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scripts that set oneAPI's environment, best first."""
+
+    scripts: tuple[str, ...]
+    source: str
+    date: str
+
+
+class ToolTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything in tools.toml."""
+
+    schema: str
+    oneapi: EnvironmentScripts
+    tools: tuple[Tool, ...]
+
+
+@cache
+def load_tools() -> ToolTable:
+    """The table. Raises BadFactsError when the installation is damaged."""
+    path = data_dir() / "tools" / "tools.toml"
+    try:
+        table = msgspec.convert(load_toml(path), ToolTable)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
+    if table.schema != SCHEMA:
+        raise BadFactsError(f"{path}: schema is {table.schema!r}, not {SCHEMA!r}", hint="install xpukit again")
+    return table
+
+
+def get_tool(name: str) -> Tool:
+    """A tool by its own name (not a program's). Raises BadFactsError for one that is not in the table."""
+    for tool in load_tools().tools:
+        if tool.name == name:
+            return tool
+    raise BadFactsError(f"no tool named {name!r} in tools.toml", hint="install xpukit again")

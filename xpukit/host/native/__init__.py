@@ -1,0 +1,1 @@
+"""Bindings to the embedded engine's libraries. Used inside worker processes only; each imports lazily."""

@@ -1,0 +1,233 @@
+"""How a recording lies on disk: `manifest.json`, `answers.jsonl`, and `blobs/` for large answers.
+
+One line of answers.jsonl is `{"question": [...], "answer": {...}}`. Bytes are written as text where they are UTF-8,
+else as {"base64": ...}; above 64 KiB as {"blob": name, "encoding": ...}. A question asked again and answered
+differently has several lines, in order. A recording is a directory or a .tar, .tar.gz, .tar.xz or .tar.zst of one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import msgspec
+
+from xpukit.core.errors import BadRecordingError
+
+FORMAT = "xpukit.recording/1"
+FORMAT_FAMILY = "xpukit.recording/"
+MANIFEST = "manifest.json"
+ANSWERS = "answers.jsonl"
+BLOBS = "blobs"
+BLOB_FROM_BYTES = 64 << 10
+# A hostile or damaged archive must not fill memory: no recording of a machine comes near this.
+_UNPACKED_LIMIT_BYTES = 2 << 30
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made the recording, when and of what."""
+
+    format: str
+    xpukit_version: str
+    created: str
+    command: tuple[str, ...] = ()
+    host: str = ""
+    complete: bool = False
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One question and its answer, the answer not yet typed."""
+
+    question: tuple[str, ...]
+    answer: dict[str, Any]
+
+
+def pack_answer(
+    answer: msgspec.Struct, scrub: Callable[[str], str], store_blob: Callable[[str, bytes], None]
+) -> dict[str, Any]:
+    """A struct as JSON-ready values, scrubbed, without fields that have their default."""
+    packed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(answer):
+        value = getattr(answer, field.name)
+        if field.default is not msgspec.NODEFAULT and value == field.default:
+            continue
+        packed[field.name] = (
+            _pack_bytes(value, scrub, store_blob)
+            if isinstance(value, bytes)
+            else _scrub_value(msgspec.to_builtins(value), scrub)
+        )
+    return packed
+
+
+def _pack_bytes(
+    data: bytes, scrub: Callable[[str], str], store_blob: Callable[[str, bytes], None]
+) -> str | dict[str, str]:
+    try:
+        text: str | None = scrub(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        text = None
+    if text is None and not _looks_binary(data):
+        # A log with a few bad bytes: what it says must still be scrubbed, so the bad bytes are given up.
+        text = scrub(data.decode("utf-8", errors="replace"))
+    if len(data) <= BLOB_FROM_BYTES:
+        return text if text is not None else {"base64": base64.b64encode(data).decode()}
+    content = text.encode() if text is not None else data
+    name = hashlib.sha256(content).hexdigest()[:32]
+    store_blob(name, content)
+    return {"blob": name}
+
+
+def _looks_binary(data: bytes) -> bool:
+    return b"\0" in data[:4096]
+
+
+def _scrub_value(value: Any, scrub: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, list | tuple):
+        return [_scrub_value(item, scrub) for item in value]
+    if isinstance(value, dict):
+        return {key: _scrub_value(item, scrub) for key, item in value.items()}
+    return value
+
+
+@cache
+def _list_byte_fields(answer_type: type[msgspec.Struct]) -> frozenset[str]:
+    """Asked for each of a thousand answers, and msgspec reads the annotations anew each time."""
+    return frozenset(field.name for field in msgspec.structs.fields(answer_type) if field.type is bytes)
+
+
+def unpack_answer(packed: dict[str, Any], answer_type: type[A], load_blob: Callable[[str], bytes]) -> A:
+    """The typed answer. Fields this version does not know are passed over. Raises BadRecordingError."""
+    byte_fields = _list_byte_fields(answer_type)
+    plain = {name: _unpack_bytes(value, load_blob) if name in byte_fields else value for name, value in packed.items()}
+    try:
+        return msgspec.convert(plain, answer_type, builtin_types=(bytes,))
+    except msgspec.ValidationError as err:
+        raise BadRecordingError(f"an answer does not fit {answer_type.__name__}: {err}") from err
+
+
+def _unpack_bytes(value: object, load_blob: Callable[[str], bytes]) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict):
+        if isinstance(value.get("blob"), str):
+            return load_blob(value["blob"])
+        if isinstance(value.get("base64"), str):
+            try:
+                return base64.b64decode(value["base64"], validate=True)
+            except binascii.Error as err:
+                raise BadRecordingError(f"an answer holds damaged base64: {err}") from err
+    raise BadRecordingError(f"an answer holds {type(value).__name__} where text or bytes belong")
+
+
+class RecordingFiles:
+    """The files of a recording, read from a directory or an archive held in memory."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._members: dict[str, bytes] | None = None
+        if not source.exists():
+            raise BadRecordingError(
+                f"{source}: no such recording", hint="give a directory or archive made with --record or sysinfo"
+            )
+        if not source.is_dir():
+            self._members = read_archive(source)
+
+    def load(self, name: str) -> bytes | None:
+        """The bytes of a file of the recording, None when it is not there."""
+        if self._members is not None:
+            return self._members.get(name)
+        try:
+            return (self.source / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            raise BadRecordingError(f"{self.source / name}: {err.strerror}") from err
+
+
+def read_archive(path: Path) -> dict[str, bytes]:
+    """All regular files of a tar archive by their path below its single top folder (if it has one)."""
+    try:
+        raw = path.read_bytes()
+        stream: io.BytesIO = io.BytesIO(raw)
+        if raw[:4] == b"\x28\xb5\x2f\xfd":
+            import zstandard
+
+            with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
+                stream = io.BytesIO(reader.read(_UNPACKED_LIMIT_BYTES))
+        members: dict[str, bytes] = {}
+        total = 0
+        with tarfile.open(fileobj=stream, mode="r:*") as archive:
+            for member in archive:
+                if not member.isfile():
+                    continue
+                total += member.size
+                if total > _UNPACKED_LIMIT_BYTES:
+                    raise BadRecordingError(f"{path}: unpacks to more than {_UNPACKED_LIMIT_BYTES >> 30} GiB")
+                taken = archive.extractfile(member)
+                if taken is not None:
+                    members[str(PurePosixPath(member.name))] = taken.read()
+    except BadRecordingError:
+        raise
+    except Exception as err:  # tarfile, lzma, zlib and zstandard each have their own for damaged input
+        raise BadRecordingError(
+            f"{path}: not a readable recording archive ({type(err).__name__}: {err})",
+            hint="it may be damaged or cut short in transfer: compare its size with the original",
+        ) from err
+    manifests = [name for name in members if PurePosixPath(name).name == MANIFEST]
+    if manifests and MANIFEST not in members:
+        top = str(PurePosixPath(min(manifests, key=len)).parent) + "/"
+        members = {name.removeprefix(top): data for name, data in members.items() if name.startswith(top)}
+    return members
+
+
+def read_manifest(files: RecordingFiles) -> Manifest:
+    """The manifest. Raises BadRecordingError for another format or a newer one than ours."""
+    raw = files.load(MANIFEST)
+    if raw is None:
+        raise BadRecordingError(
+            f"{files.source}: not an xpukit recording (no {MANIFEST})",
+            hint="give a directory or archive made with --record or sysinfo",
+        )
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, msgspec.ValidationError) as err:
+        raise BadRecordingError(f"{files.source}: its {MANIFEST} is damaged: {err}") from err
+    if manifest.format != FORMAT:
+        if manifest.format.startswith(FORMAT_FAMILY):
+            raise BadRecordingError(
+                f"{files.source}: format {manifest.format}, this xpukit reads {FORMAT}",
+                hint=f"it was made by xpukit {manifest.xpukit_version}: use that version or a newer one",
+            )
+        raise BadRecordingError(f"{files.source}: not an xpukit recording (format {manifest.format!r})")
+    return manifest
+
+
+def read_lines(files: RecordingFiles) -> tuple[dict[tuple[str, ...], list[dict[str, Any]]], int]:
+    """All answers by question, and the number of lines that could not be read (a cut or damaged end)."""
+    raw = files.load(ANSWERS)
+    if raw is None:
+        raise BadRecordingError(f"{files.source}: its {ANSWERS} is missing")
+    answers: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    damaged = 0
+    decoder = msgspec.json.Decoder(Line)
+    for raw_line in raw.split(b"\n"):
+        if not raw_line.strip():
+            continue
+        try:
+            line = decoder.decode(raw_line)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            damaged += 1
+            continue
+        answers.setdefault(line.question, []).append(line.answer)
+    return answers, damaged

@@ -1,0 +1,93 @@
+"""`ReplayHost`: a machine that is a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from xpukit import __version__
+from xpukit.core.errors import BadRecordingError, UnrecordedQuestionError
+from xpukit.host.answers import (
+    FileAnswer,
+    FoundAnswer,
+    IdentityAnswer,
+    LinkAnswer,
+    MemoryAnswer,
+    NamesAnswer,
+    ProcessesAnswer,
+    Ran,
+    StatAnswer,
+    UdevAnswer,
+)
+from xpukit.host.level_zero.snapshot import LevelZeroAnswer
+from xpukit.host.mediated import MediatedHost, Question
+from xpukit.host.recording_format import BLOBS, RecordingFiles, read_lines, read_manifest, unpack_answer
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+def _unrecorded(answer_type: type[A], question: Question) -> A:
+    """The answer of a bundle made before the question existed: a failure named UNRECORDED."""
+    blank: dict[type, Callable[[], msgspec.Struct]] = {
+        Ran: lambda: Ran(argv=question[1:], rc=127, failure="UNRECORDED"),
+        FileAnswer: lambda: FileAnswer(error="UNRECORDED"),
+        NamesAnswer: lambda: NamesAnswer(error="UNRECORDED"),
+        LinkAnswer: lambda: LinkAnswer(error="UNRECORDED"),
+        FoundAnswer: lambda: FoundAnswer(error="UNRECORDED"),
+        StatAnswer: lambda: StatAnswer(error="UNRECORDED"),
+        UdevAnswer: lambda: UdevAnswer(error="UNRECORDED"),
+        MemoryAnswer: lambda: MemoryAnswer(error="UNRECORDED"),
+        ProcessesAnswer: lambda: ProcessesAnswer(error="UNRECORDED"),
+        IdentityAnswer: lambda: IdentityAnswer(error="UNRECORDED"),
+        LevelZeroAnswer: lambda: LevelZeroAnswer(status="unrecorded", detail="not in this recording"),
+    }
+    made = blank[answer_type]()
+    assert isinstance(made, answer_type)
+    return made
+
+
+class ReplayHost(MediatedHost):
+    """Answers from a recording only.
+
+    Strict when the recording was made by this version of xpukit: then an unrecorded question is our defect or the
+    wrong bundle. A recording of another version answers it with the failure UNRECORDED, and `unrecorded` lists
+    what was asked in vain so that the user can be told.
+    """
+
+    def __init__(self, source: Path, *, strict: bool | None = None) -> None:
+        super().__init__(None)
+        self._files = RecordingFiles(source)
+        self.manifest = read_manifest(self._files)
+        self._answers, self.damaged_lines = read_lines(self._files)
+        self._cursor: dict[Question, int] = {}
+        self.strict = strict if strict is not None else self.manifest.xpukit_version == __version__
+        self.unrecorded: list[Question] = []
+
+    def mediate(self, question: Question, answer_type: type[A], ask: Callable[[], A]) -> A:
+        packed = self._next_answer(question)
+        if packed is None:
+            if self.strict and not self.damaged_lines:
+                raise UnrecordedQuestionError(question, str(self._files.source))
+            self.unrecorded.append(question)
+            return _unrecorded(answer_type, question)
+        return unpack_answer(packed, answer_type, self._load_blob)
+
+    def _next_answer(self, question: Question) -> dict[str, Any] | None:
+        """Answers of a repeated question come in order; the last one stays."""
+        lines = self._answers.get(question)
+        if lines is None:
+            return None
+        position = self._cursor.get(question, 0)
+        self._cursor[question] = min(position + 1, len(lines) - 1)
+        return lines[position]
+
+    def _load_blob(self, name: str) -> bytes:
+        blob = self._files.load(f"{BLOBS}/{name}") if "/" not in name else None
+        if blob is None:
+            raise BadRecordingError(
+                f"{self._files.source}: {BLOBS}/{name} is missing", hint="the recording is incomplete"
+            )
+        return blob

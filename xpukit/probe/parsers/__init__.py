@@ -1,0 +1,1 @@
+"""Pure readers of what other programs print: bytes in, values and notes out, never an exception."""
