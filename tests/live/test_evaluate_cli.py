@@ -51,7 +51,8 @@ def test_every_kind_is_measured_verified_and_judged(quick_run: tuple[Path, dict[
     rows = document["results"]
     assert not [row for row in rows if row["verdict"] == "unknown"]
     for benchmark in ("gemm", "memory", "transfer", "collectives"):
-        mine = [row for row in rows if row["benchmark"] == benchmark]
+        # A number format that this processor's library lacks (fp8 without AMX) is a row that says so.
+        mine = [row for row in rows if row["benchmark"] == benchmark and row["verdict"] != "not-applicable"]
         assert mine, benchmark
         assert all(row["value"] and row["value"] > 0 for row in mine), benchmark
         assert all(row["verified"] for row in mine), benchmark
@@ -102,7 +103,8 @@ def test_planted_errors_are_all_found(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr[-2000:]
     rows = json.loads(ran.stdout)["results"]
     for benchmark in ("gemm", "memory", "transfer", "collectives"):
-        verified = {row["verified"] for row in rows if row["benchmark"] == benchmark}
+        judged = [row for row in rows if row["benchmark"] == benchmark and row["verdict"] != "not-applicable"]
+        verified = {row["verified"] for row in judged}
         assert verified == {False}, benchmark
     assert "0 were not" in ran.stderr
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from xpukit.core.errors import InterruptedRunError
 from xpukit.core.machine import Machine
-from xpukit.core.measurement import Method, Target
+from xpukit.core.measurement import Job, Method, Target
 from xpukit.evaluate.benchmark import Benchmark, Scope
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.registry import list_benchmarks
 from xpukit.evaluate.result import Evaluation, Result
-from xpukit.evaluate.run import Evaluator, PlannedJob, RunPlan, plan_run
+from xpukit.evaluate.run import Evaluator, do_group
 from xpukit.evaluate.run_directory import JobOutcome, RunDirectory, RunOptions
+from xpukit.evaluate.run_plan import PlannedJob, RunPlan, plan_run
 from xpukit.facts.suites import JudgeSettings, SettleSettings, Suite
 from xpukit.host import Host
 from xpukit.host.level_zero.snapshot import LevelZeroAnswer, Peer
@@ -43,6 +47,8 @@ FIRST, SECOND = (gpu.label for gpu in GPUS)
 TABLES: dict[str, dict[str, Any]] = {
     "gemm": {"dtypes": ["fp16", "fp32", "bf16"], "squares": [4096]},
     "memory": {},
+    "xpu_smi_health": {},
+    "sycl_ls": {},
     "transfer": {"sizes_bytes": [4096, MIB]},
     "p2p": {"sizes_bytes": [4096, 64 * MIB]},
     "collectives": {"sizes": [MIB, 64 * MIB], "dtypes": ["fp16"], "collectives": ["allreduce", "allgather"]},
@@ -56,11 +62,15 @@ class Quiet:
     def __init__(self, interrupt_at: int = 0) -> None:
         self.interrupt_at = interrupt_at
         self.resumed: list[bool] = []
+        self.told: list[str] = []
 
     def planned(self, jobs: int, estimate_s: float) -> None: ...
     def job_started(self, position: int, name: str, estimate_s: float) -> None:
         if position == self.interrupt_at:
             raise KeyboardInterrupt
+
+    def noticed(self, text: str) -> None:
+        self.told.append(text)
 
     def job_finished(self, position: int, outcome: JobOutcome, *, resumed: bool) -> None:
         self.resumed.append(resumed)
@@ -158,7 +168,7 @@ def test_everything_that_is_promised_comes(bench: Callable[..., Bench], tmp_path
     assert bad == []
     assert {row.engine for row in evaluation.results} == {"tools"}
     assert {row.benchmark for row in evaluation.results} == {
-        "collectives", "compute", "gemm", "memory", "p2p", "transfer",
+        "collectives", "compute", "gemm", "health", "memory", "p2p", "sycl", "transfer",
     }  # fmt: skip
     keys = [row.key for row in evaluation.results]
     assert len(keys) == len(set(keys))
@@ -194,7 +204,7 @@ def test_what_the_programs_were_told(bench: Callable[..., Bench], tmp_path: Path
     assert all(note.endswith(f"| {STAND_INS}") for note in peaks), "ze_peak reads its kernels from there"
     peers = [note for note in notes if note.startswith("ze_peer ")]
     assert all("ZE_AFFINITY_MASK=1,3 " in note for note in peers)
-    assert any(note.startswith("ze_peer -s 1 -d 0 |") for note in peers)
+    assert any(note.startswith("ze_peer -s 1 -d 0 -i 20 |") for note in peers)
     modes = [note.partition("CCL_TOPO_P2P_ACCESS=")[2][0] for note in notes if note.startswith("oneccl_benchmark")]
     assert modes == ["1", "1", "0", "0"]
 
@@ -308,7 +318,7 @@ def test_a_missing_tool_says_what_brings_it(bench: Callable[..., Bench], tmp_pat
     evaluation = bench(path=str(tmp_path / "nothing")).run()
     assert {row.verdict for row in evaluation.results} == {"unknown"}
     reasons = {row.reason for row in evaluation.results}
-    assert len(reasons) == 5
+    assert len(reasons) == 7
     assert all("is not installed" in reason and "brings it" in reason for reason in reasons), reasons
 
 
@@ -335,6 +345,35 @@ def test_ctrl_c_and_resume(bench: Callable[..., Bench], tmp_path: Path) -> None:
     evaluation = made.run("ze_peak", "matrix_mul", resume=True)
     assert made.observer.resumed == [True, True, False, False, False, False]
     assert all(row.value is not None for row in evaluation.results)
+
+
+def test_health_and_sycl_are_rows(bench: Callable[..., Bench]) -> None:
+    evaluation = bench().run("xpu_smi_health", "sycl_ls")
+    assert find(evaluation, "health", FIRST, component="core_temperature").verdict == "pass"
+    warm = find(evaluation, "health", SECOND, component="core_temperature")
+    assert (warm.verdict, warm.reason) == ("warn", "warning: A sensor is warm.")
+    assert find(evaluation, "diag", FIRST, component="GPU").verdict == "pass"
+    assert find(evaluation, "visible").note == "SYCL sees 2 GPUs over Level Zero, 2 are measured"
+    assert evaluation.verdict == "warn"
+
+
+def test_ctrl_c_ends_all_jobs_of_a_group(tmp_path: Path) -> None:
+    """Two children side by side, which would run for ten minutes: an interrupt in the main thread ends both."""
+    jobs = [
+        Job(benchmark="t", name=name, argv=("sleep", "600"), promises=(), timeout_s=600.0, targets=(name,))
+        for name in "ab"
+    ]
+    group = [PlannedJob(name=job.name, job=job, benchmark=TOOLS[0], group=1) for job in jobs]
+    directory = RunDirectory.create(tmp_path / "run", RunOptions())
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        do_group(LiveHost(), group, directory, done=lambda planned, outcome: None)
+    assert time.monotonic() - started < 60
+    assert not [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
 
 
 def list_strays(word: str) -> list[str]:

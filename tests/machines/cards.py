@@ -40,9 +40,11 @@ class Battlemage:
     memory_bytes: int
     bar_bytes: int
     offers: int
+    database: str = "Battlemage G21 [Arc Pro B60]"
 
 
 B60 = Battlemage("8086:e211", "8086:1703", Speed(5, 8), 24 * GIB, 32 * GIB, OFFERS_32G)
+B580 = Battlemage("8086:e20b", "8086:1100", Speed(4, 8), 12 * GIB, 16 * GIB, OFFERS_16G, "Battlemage G21 [Arc B580]")
 
 
 def add_card_switch(
@@ -108,7 +110,7 @@ def add_battlemage(
             6: Bar(2 * MIB, flags=MEM_32),
         },
         attributes=attributes,
-        database=("Intel Corporation", "Battlemage G21 [Arc Pro B60]") if not ids else ("Intel Corporation", ""),
+        database=("Intel Corporation", board.database) if not ids else ("Intel Corporation", ""),
     )
     machine.add_endpoint(
         audio_port,

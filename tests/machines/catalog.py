@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.machines.cards import (
     B60,
+    B580,
     GIB,
     MIB,
     SWITCH_ACS,
@@ -28,6 +29,7 @@ from tests.machines.stacks import (
     GUEST,
     PLAIN,
     SERVER,
+    SERVER_WITHOUT_GROUP,
     SERVER_XPU_SMI_2,
     WORKSTATION,
     Stack,
@@ -260,6 +262,64 @@ def build_sriov() -> MockMachine:
     return machine
 
 
+def build_b580() -> MockMachine:
+    """A healthy workstation with one Arc B580: nothing to complain about."""
+    machine = MockMachine(
+        "b580",
+        "Arc B580 in a workstation, healthy",
+        kernel="6.17.0-8-generic",
+        memory_bytes=64 << 30,
+        hostname="workstation",
+        iommu=False,
+        cpu_model="Intel(R) Core(TM) Ultra 7 265K",
+    )
+    machine.add_processors(sockets=1, cores=20, threads=1)
+    add_xe_module(machine)
+    slot = machine.add_bridge(
+        None, "0000:00:01.0", "8086:7ecc", "root-port", most=Speed(5, 16), now=Speed(4, 8), numa_node=-1
+    )
+    add_battlemage(machine, slot, 1, card=0, render=128, board=B580)
+    return machine
+
+
+def build_b60_x4_slot() -> MockMachine:
+    """A B60 in a slot with four lanes of an older board that saves power: the link is as good as it can be there."""
+    machine = MockMachine(
+        "b60_x4_slot",
+        "Arc Pro B60 in an x4 slot, power saving on",
+        kernel="6.14.0-1011-intel",
+        memory_bytes=64 << 30,
+        hostname="small-box",
+        iommu=False,
+        cpu_model="13th Gen Intel(R) Core(TM) i5-13500",
+    )
+    machine.add_processors(sockets=1, cores=8)
+    add_xe_module(machine)
+    machine.files["module/pcie_aspm/parameters/policy"] = "default performance [powersave] powersupersave"
+    slot = machine.add_bridge(
+        None, "0000:00:1b.4", "8086:7a44", "root-port", most=Speed(4, 4), numa_node=-1, aer={"RxErr": 41, "Rollover": 2}
+    )
+    gpu = add_battlemage(machine, slot, 3, card=0, render=128, now=Speed(4, 4))
+    card = next(node for node in machine.nodes if node.path.endswith("/0000:03:00.0"))
+    card.attributes |= {"link/l0s_aspm": "0", "link/l1_aspm": "1", "link/l1_1_aspm": "0", "link/l1_2_aspm": "0"}
+    # It hung lately, and the driver kept a dump.
+    machine.files["class/devcoredump/devcd1/data"] = "**** Xe Device Coredump ****"
+    machine.links["class/devcoredump/devcd1/failing_device"] = f"../../..{gpu.path}"
+    return machine
+
+
+def build_b60_no_render() -> MockMachine:
+    """Two B60 and a user who is not in the group render."""
+    machine = MockMachine("b60_no_render", "2x Arc Pro B60, user outside of render", kernel="6.14.0-1011-intel")
+    machine.user = "maria"
+    machine.add_processors(sockets=1, cores=24)
+    add_xe_module(machine)
+    for index, bus in enumerate((0x15, 0x37)):
+        slot = _root(machine, f"0000:{bus:02x}:01.0", 0, now=Speed(5, 8))
+        add_battlemage(machine, slot, bus + 1, card=index, render=128 + index, hwmon=index)
+    return machine
+
+
 MACHINES: dict[str, Callable[[], MockMachine]] = {
     "b60x4_bmc": build_b60x4_bmc,
     "b60x8_2s": build_b60x8_2s,
@@ -271,6 +331,9 @@ MACHINES: dict[str, Callable[[], MockMachine]] = {
     "unbound": build_unbound,
     "vm": build_vm,
     "sriov": build_sriov,
+    "b580": build_b580,
+    "b60_x4_slot": build_b60_x4_slot,
+    "b60_no_render": build_b60_no_render,
 }
 
 STACKS: dict[str, Stack] = {
@@ -284,5 +347,8 @@ STACKS: dict[str, Stack] = {
     "unbound": BARE,
     "vm": GUEST,
     "sriov": PLAIN,
+    "b580": PLAIN,
+    "b60_x4_slot": PLAIN,
+    "b60_no_render": SERVER_WITHOUT_GROUP,
 }
 """The software of each machine."""

@@ -34,6 +34,10 @@ MODELS = {
         "Intel(R) Arc(TM) Pro B60 Graphics", 24480, 2400, "BMG__21.1156",
         settings={"slices": 5, "subslices": 4, "eus": 8, "bus_width": 192, "memory_clock": 2375},
     ),
+    "e20b": Model(
+        "Intel(R) Arc(TM) B580 Graphics", 12216, 2850, "BMG__21.1156",
+        settings={"slices": 5, "subslices": 4, "eus": 8, "bus_width": 192, "memory_clock": 2375},
+    ),
     "f0a1": Model("Intel(R) Graphics [0xf0a1]", 24480, 2400, "NEW__1.1001", ip_version="35.0.0"),
     "56a0": Model(
         "Intel(R) Arc(TM) A770 Graphics", 15473, 2400, "DG02_1.3267", ip_version="12.55.8",

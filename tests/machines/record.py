@@ -22,6 +22,21 @@ ROOT = HERE.parent.parent
 RECORDED = HERE / "recorded"
 _TIMEOUT_S = 120
 _CREATED = "2026-11-21T00:00:00Z"
+# What doctor asks beside /sys, of a server on which nothing went wrong and there is room.
+_DMESG = ("dmesg",)
+_QUIET_LOG = b"[    0.000000] Command line: ro quiet\n[    4.120331] [drm] Initialized xe 1.1.0 for minor 0\n"
+_LOG_REFUSED = b"dmesg: read kernel buffer failed: Operation not permitted\n"
+_DF = ("df", "-lPT")
+_DISKS = (
+    b"Filesystem     Type  1024-blocks      Used  Available Capacity Mounted on\n"
+    b"/dev/nvme0n1p2 ext4   1921802520 312004512 1512101096      18% /\n"
+    b"tmpfs          tmpfs   263902336         0  263902336       0% /dev/shm\n"
+)
+_LIMITS = (
+    "Limit                     Soft Limit           Hard Limit           Units     \n"
+    "Max open files            1024                 1048576              files     \n"
+    "Max locked memory         unlimited            unlimited            bytes     \n"
+)
 _LOADER = "/usr/lib/x86_64-linux-gnu/libze_loader.so"
 
 
@@ -113,6 +128,11 @@ def _stage(name: str, user: str, command: list[str]) -> None:
             entry = Path(f"{test_bed}/run/udev/data/c{node.attributes['dev']}")
             entry.parent.mkdir(parents=True, exist_ok=True)
             entry.write_text("".join(f"S:{link}\n" for link in node.node_links) + "I:1000000\nV:1\n")
+            for link in node.node_links:
+                whole = Path(f"{test_bed}/dev/{link}")
+                if not whole.is_symlink():
+                    whole.parent.mkdir(parents=True, exist_ok=True)
+                    whole.symlink_to(f"../{node.device_node.rpartition('/')[2]}")
     if user != "root":
         _close_to_others(Path(test_bed))
     os.execvpe(command[0], command, {**os.environ, "ZE_ENABLE_ALT_DRIVERS": os.environ["XPUKIT_TEST_DRIVER"]})
@@ -130,14 +150,15 @@ def _close_to_others(test_bed: Path) -> None:
 
 
 def _record_inside(name: str, directory: Path) -> None:
-    """Runs below _stage: probes the machine."""
+    """Runs below _stage: probes and examines the machine."""
     import msgspec
 
     from tests.machines.catalog import MACHINES, STACKS
     from tests.machines.dict_host import DictHost
     from tests.machines.stacks import list_answers, list_commands, list_files
     from tests.machines.staged_host import StagedHost
-    from xpukit.host.answers import IdentityAnswer, MemoryAnswer
+    from xpukit.doctor.examine import examine_machine
+    from xpukit.host.answers import IdentityAnswer, MemoryAnswer, Ran
     from xpukit.host.level_zero.child import ask_in_child
     from xpukit.host.level_zero.snapshot import LevelZeroAnswer
     from xpukit.host.live import LiveHost
@@ -168,13 +189,19 @@ def _record_inside(name: str, directory: Path) -> None:
         "/proc/cmdline": f"BOOT_IMAGE=/vmlinuz-{machine.kernel} ro quiet\n",
         "/proc/meminfo": f"MemTotal:       {machine.memory_bytes >> 10} kB\n",
         "/etc/os-release": f'PRETTY_NAME="{pretty}"\nNAME="Ubuntu"\nID=ubuntu\nVERSION_ID="{number}"\n',
+        "/proc/self/limits": _LIMITS,
         **machine.proc,
     }
+    commands = list_commands(machine, stack)
+    is_root = machine.user == "root"
+    for argv, out in ((_DMESG, _QUIET_LOG), (_DF, _DISKS)):
+        said, refused = (out, b"") if is_root or argv != _DMESG else (b"", _LOG_REFUSED)
+        commands.setdefault(argv, Ran(argv=argv, rc=1 if refused else 0, out=said, err=refused))
     total = machine.memory_bytes
     own = DictHost(
         files,
         links=links,
-        commands=list_commands(machine, stack),
+        commands=commands,
         answers={
             **list_answers(machine, stack),
             ("level-zero",): answer,
@@ -190,8 +217,14 @@ def _record_inside(name: str, directory: Path) -> None:
         },
     )
     staged = StagedHost(LiveHost(), own)
-    recorder = RecordingHost(staged, directory, command=("xpukit", "probe", "--all"), scrub=keep_everything)
-    probe_machine(recorder, include_all=True)
+    recorder = RecordingHost(
+        staged,
+        directory,
+        command=("xpukit", "probe", "--all"),
+        scrub=keep_everything,
+        covers=("probe", "doctor"),
+    )
+    examine_machine(recorder, probe_machine(recorder, include_all=True))
     recorder.close()
 
 

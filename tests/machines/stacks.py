@@ -108,6 +108,7 @@ SERVER_XPU_SMI_2 = Stack(
 WORKSTATION = Stack(packages=PPA_24_04, level_zero="ok", oneapi=_ONEAPI_VERSIONS, sycl_ls="oneapi", clinfo=True)
 PLAIN = Stack(packages=PPA_24_04, level_zero="ok")
 DESKTOP_WITHOUT_GROUP = Stack(packages=PPA_24_04, level_zero="denied", docker=("28.5.1", "denied"))
+SERVER_WITHOUT_GROUP = Stack(packages=PPA_24_04, level_zero="denied", oneapi=_ONEAPI_VERSIONS)
 DATA_CENTER = Stack(
     packages=DATA_CENTER_22_04,
     level_zero="ok",

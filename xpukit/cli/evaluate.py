@@ -11,9 +11,11 @@ from xpukit.cli.session import FromOption, JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from xpukit.cli.evaluate_csv import CsvWish
     from xpukit.core.machine import Machine
     from xpukit.evaluate.result import Evaluation
     from xpukit.evaluate.run_directory import RunDirectory, RunOptions
+    from xpukit.evaluate.smi_state import SmiState
     from xpukit.host import Host
 
 HELP = "Measure the devices of this machine (the CPU if there is no GPU), judge the numbers, write a report."
@@ -75,11 +77,20 @@ def evaluate(
         ),
     ] = None,
     csv_path: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="With --log: write the rows as CSV ('-': to stdout).")
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FORM|FILE",
+            help="Write the rows as CSV: 'upstream' (five columns of llm-scaler's report) or 'tidy' to standard output "
+            "or --csv-file; or a FILE ('-': standard output) in the form of --csv-form.",
+        ),
     ] = None,
     csv_form: Annotated[
         str, typer.Option("--csv-form", help="tidy (every row), or upstream: the five columns of llm-scaler's report.")
     ] = "tidy",
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv-file", metavar="FILE", help="Where --csv FORM writes, not standard output.")
+    ] = None,
     source: FromOption = None,
 ) -> int:
     """Measure, judge, report. The exit code says the verdict."""
@@ -87,6 +98,9 @@ def evaluate(
     session.take(json=json, source=source)
     if list_only:
         return _print_list(session)
+    from xpukit.cli.evaluate_csv import choose_csv
+
+    wanted_csv = choose_csv(csv_path, csv_form, csv_file, json=session.json)
     if log:
         asked = {"--only": only, "--skip": skip, "--engine": engine, "--out": out, "--resume": resume}
         flags = {"--dry-run": dry_run, "--plant-error": plant_error, "--tune": tune, "--restore-tuning": restore_tuning}
@@ -100,14 +114,11 @@ def evaluate(
             log,
             device=device or (),
             strict=strict,
-            csv_path=csv_path,
-            csv_form=csv_form,
+            csv=wanted_csv,
             suite=suite or DEFAULT_SUITE,
             references=reference or (),
         )
         return int(exit_code_of(judged, strict=strict))
-    if csv_path is not None:
-        raise UsageError("--csv goes with --log", hint="a run's directory holds results.csv and upstream.csv")
     session.require_live("evaluate")
     if restore_tuning:
         from xpukit.cli.evaluate_tuning import put_tuning_back
@@ -129,7 +140,7 @@ def evaluate(
         if clash:
             raise UsageError(f"--resume continues a run as it was asked for; leave out {', '.join(clash)}")
         directory, options = RunDirectory.reopen(resume)
-        return _run(session, options, directory, out=None, dry_run=dry_run, tune=tune)
+        return _run(session, options, directory, out=None, dry_run=dry_run, tune=tune, csv=wanted_csv)
     from xpukit import __version__
     from xpukit.core.json_document import now_utc
 
@@ -147,7 +158,7 @@ def evaluate(
         plant_error=plant_error,
         references=tuple(str(path.resolve()) for path in reference or ()),
     )
-    return _run(session, options, None, out=out, dry_run=dry_run, tune=tune)
+    return _run(session, options, None, out=out, dry_run=dry_run, tune=tune, csv=wanted_csv)
 
 
 def _run(
@@ -158,17 +169,22 @@ def _run(
     out: Path | None,
     dry_run: bool,
     tune: bool,
+    csv: CsvWish | None,
 ) -> int:
+    from xpukit.cli.evaluate_advice import advise_install_steps
     from xpukit.cli.evaluate_progress import TerminalObserver
     from xpukit.cli.evaluate_tuning import tune_machine
     from xpukit.evaluate.benchmark import Scope
     from xpukit.evaluate.engines import choose_benchmarks
+    from xpukit.evaluate.gpu_users import UserLookout, find_gpu_users
     from xpukit.evaluate.limits import gather_limits
     from xpukit.evaluate.reference import ReferenceBook, pci_id_of
     from xpukit.evaluate.registry import list_benchmarks
     from xpukit.evaluate.report import write_reports
-    from xpukit.evaluate.run import Evaluator, plan_run
+    from xpukit.evaluate.run import Evaluator
     from xpukit.evaluate.run_directory import RunDirectory
+    from xpukit.evaluate.run_plan import plan_run
+    from xpukit.evaluate.smi_state import SmiState
     from xpukit.evaluate.targets import choose_targets
     from xpukit.facts.reference_layers import load_layers
     from xpukit.facts.suites import load_suite
@@ -176,6 +192,7 @@ def _run(
     from xpukit.probe.machine import probe_machine
     from xpukit.probe.state import read_device_state
 
+    advise_install_steps()
     host = session.open_host()
     suite = load_suite(options.suite)
     session.say("looking at the machine ...")
@@ -205,6 +222,7 @@ def _run(
 
         directory.write_json("probe.json", build_document("xpukit.probe/1", host.identity().hostname, machine))
     session.say(f"measuring {', '.join(f'{t.label} ({t.name})' for t in targets)} into {directory.path}")
+    smi = SmiState(host, machine, lambda: read_device_state(host, users=False))
     with tune_machine(session, machine, enabled=tune), TerminalObserver(session) as observer:
         evaluation = Evaluator(
             host=host,
@@ -216,24 +234,25 @@ def _run(
             targets=targets,
             book=ReferenceBook(rows, targets),
             limits=gather_limits(machine, targets),
-            read_conditions=lambda: _read_conditions(host),
-            read_state=lambda: read_device_state(host, users=False),
+            read_conditions=lambda: _read_conditions(host, smi),
+            read_state=smi.read,
             observer=observer,
+            lookout=UserLookout(lambda: find_gpu_users(host, machine)),
         ).run()
     written = write_reports(directory, evaluation, machine, host.identity().hostname, topology_svg=draw_svg(machine))
-    return _conclude(session, directory, evaluation, written, options)
+    return _conclude(session, directory, evaluation, written, options, csv)
 
 
 def _list_usable_nodes(machine: Machine) -> tuple[tuple[int, str], ...]:
     return tuple((node.node, node.allowed_cpus) for node in machine.numa if node.allowed_cpus)
 
 
-def _read_conditions(host: Host) -> dict[str, Any]:
+def _read_conditions(host: Host, smi: SmiState) -> dict[str, Any]:
     """Host and device conditions of this moment. Devices are read afresh: clocks and heat move."""
     from xpukit.evaluate.conditions import read_host_conditions
-    from xpukit.probe.state import read_device_state
 
-    return {**read_host_conditions(host), "devices": read_device_state(host)}
+    told = smi.describe()
+    return {**read_host_conditions(host), "devices": smi.read(), **({"xpu_smi": told} if told else {})}
 
 
 def _conclude(
@@ -242,10 +261,13 @@ def _conclude(
     evaluation: Evaluation,
     written: dict[str, Path | str],
     options: RunOptions,
+    csv: CsvWish | None,
 ) -> int:
+    if csv is not None:
+        csv.write(evaluation)
     if session.json:
         session.print_json(directory.load_json("results.json"))
-    else:
+    elif csv is None or csv.path is not None:
         from xpukit.cli.evaluate_tables import print_evaluation
 
         print_evaluation(evaluation, color=session.color, verbose=session.verbose)
@@ -302,7 +324,7 @@ def _print_list(session: Session) -> int:
         return int(ExitCode.OK)
     print("Suites")
     for suite in suites:
-        print(f"  {suite.name:<18} {suite.summary} (at most {suite.stated_limit_s:.0f} s a device)")
+        print(f"  {suite.name:<18} {suite.summary} (at most {suite.stated_limit_s / 60:.0f} min)")
     print("Benchmarks")
     for item in benchmarks:
         inside = ", ".join(suite.name for suite in suites if item.name in suite.benchmarks)
@@ -313,15 +335,18 @@ def _print_list(session: Session) -> int:
 def _print_plan(session: Session, plan: Any) -> int:
     import shlex
 
+    from xpukit.cli.evaluate_progress import describe_minutes
     from xpukit.core.units import format_seconds
 
     if session.json:
         from xpukit.core.json_document import build_document
 
         body = {
+            "estimate_s": round(plan.estimate_s, 1),
             "jobs": [
                 {
                     "name": planned.name,
+                    "group": planned.group,
                     "benchmark": planned.job.benchmark,
                     "estimate_s": planned.job.estimate_s,
                     "timeout_s": planned.job.timeout_s,
@@ -340,5 +365,6 @@ def _print_plan(session: Session, plan: Any) -> int:
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(planned.job.env.items()))
         print(f"{planned.name}  ~{format_seconds(planned.job.estimate_s)}, {len(planned.job.promises)} metrics")
         print(f"    {settings} {shlex.join(planned.job.argv)} <<< {shlex.quote(planned.job.input.decode())}")
-    print(f"about {format_seconds(plan.estimate_s)} in all; {len(plan.skips)} rows do not apply to this machine")
+    about = describe_minutes(plan.estimate_s)
+    print(f"{about} in all (an estimate); {len(plan.skips)} rows do not apply to this machine or are left out")
     return int(ExitCode.OK)

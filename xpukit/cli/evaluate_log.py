@@ -13,13 +13,12 @@ from xpukit.cli.session import Session
 from xpukit.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from xpukit.cli.evaluate_csv import CsvWish
     from xpukit.core.machine import Machine
     from xpukit.core.measurement import Target
     from xpukit.evaluate.log import LogSource
     from xpukit.evaluate.reference import Limits
     from xpukit.evaluate.result import Evaluation
-
-CSV_FORMS = ("tidy", "upstream")
 
 
 def judge_log_files(
@@ -28,13 +27,13 @@ def judge_log_files(
     *,
     device: Sequence[str],
     strict: bool,
-    csv_path: Path | None,
-    csv_form: str,
+    csv: CsvWish | None,
     suite: str,
     references: Sequence[Path] = (),
 ) -> Evaluation:
     """Read, judge, print. `device`: at most one PCI id or name. Raises UsageError for a file that cannot be read."""
     from xpukit.core.json_document import build_document, now_utc
+    from xpukit.evaluate.link_way import Links
     from xpukit.evaluate.log import judge_logs
     from xpukit.evaluate.log_devices import read_device_id
     from xpukit.evaluate.run import SCHEMA
@@ -43,10 +42,6 @@ def judge_log_files(
 
     if len(device) > 1:
         raise UsageError("--log takes one --device", hint="the PCI id or name to judge by, where the log says none")
-    if csv_form not in CSV_FORMS:
-        raise UsageError(f"--csv-form {csv_form}: no such form", hint=f"one of {', '.join(CSV_FORMS)}")
-    if csv_path is not None and str(csv_path) == "-" and session.json:
-        raise UsageError("--csv - and --json both want standard output", hint="give --csv a file")
     asked_id = read_device_id(device[0]) if device else ""
     sources = [_read_source(path, place, paths) for place, path in enumerate(paths)]
     machine, targets, limits, hostname = _look_at_recording(session)
@@ -58,17 +53,18 @@ def judge_log_files(
         asked_id=asked_id,
         targets=targets,
         limits=limits,
+        links=Links(machine) if machine is not None else None,
         started=now_utc(),
     )
     if machine is not None:
         from xpukit.evaluate.explain import explain
 
         evaluation = msgspec.structs.replace(evaluation, findings=explain(machine, evaluation.results))
-    if csv_path is not None:
-        _write_csv(evaluation, csv_path, csv_form)
+    if csv is not None:
+        csv.write(evaluation)
     if session.json:
         session.print_json(build_document(SCHEMA, hostname, evaluation))
-    elif csv_path is None or str(csv_path) != "-":
+    elif csv is None or csv.path is not None:
         from xpukit.cli.evaluate_tables import print_evaluation
 
         print_evaluation(evaluation, color=session.color, verbose=session.verbose)
@@ -106,18 +102,6 @@ def _look_at_recording(session: Session) -> tuple[Machine | None, tuple[Target, 
     gpus = [target for target in list_targets(machine) if target.kind == "gpu"]
     gpus.sort(key=lambda target: (target.level_zero_index or 0, target.tile or 0))
     return machine, tuple(gpus), gather_limits(machine, gpus), host.identity().hostname
-
-
-def _write_csv(evaluation: Evaluation, path: Path, form: str) -> None:
-    from xpukit.core.atomic import write_atomic
-    from xpukit.evaluate.report_csv import write_tidy
-    from xpukit.evaluate.upstream_rows import write_upstream_rows
-
-    text = write_upstream_rows(evaluation) if form == "upstream" else write_tidy(evaluation)
-    if str(path) == "-":
-        sys.stdout.write(text)
-    else:
-        write_atomic(path, text.encode())
 
 
 def _say_what_was_found(session: Session, evaluation: Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ class TerminalObserver:
         self._estimate_s = 0.0
         self._done_s = 0.0
         self._begun = time.monotonic()
-        self._current: tuple[int, str, float, float] | None = None
+        self._current: dict[int, tuple[str, float, float]] = {}
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
 
@@ -43,16 +44,23 @@ class TerminalObserver:
     def planned(self, jobs: int, estimate_s: float) -> None:
         self._jobs = jobs
         self._estimate_s = estimate_s
-        self._session.say(f"{jobs} jobs, about {format_seconds(estimate_s)}; Ctrl-C keeps what is done")
+        about = describe_minutes(estimate_s)
+        self._session.say(f"{jobs} jobs, {about} (an estimate); Ctrl-C keeps what is done")
+
+    def noticed(self, text: str) -> None:
+        if self._live:
+            self._clear()
+        self._session.warn(text)
 
     def job_started(self, position: int, name: str, estimate_s: float) -> None:
-        self._current = (position, name, estimate_s, time.monotonic())
+        self._current[position] = (name, estimate_s, time.monotonic())
         if not self._live:
             self._session.say(f"[{position}/{self._jobs}] {name} (about {format_seconds(estimate_s)})")
 
     def job_finished(self, position: int, outcome: JobOutcome, *, resumed: bool) -> None:
-        current, self._current = self._current, None
-        self._done_s += current[2] if current else 0.0
+        current = self._current.pop(position, None)
+        # Of jobs that run side by side the last one ends the wait.
+        self._done_s += current[1] if current and not self._current else 0.0
         record = outcome.record
         state = "kept from before" if resumed else format_seconds(record.seconds)
         line = f"[{position}/{self._jobs}] {record.name}: {len(outcome.measurements)} metrics, {state}"
@@ -67,19 +75,24 @@ class TerminalObserver:
 
     def _tick(self) -> None:
         while not self._stop.wait(0.25):
-            current = self._current
-            if current is None:
+            running = sorted(self._current.items())
+            if not running:
                 continue
-            position, name, estimate_s, started = current
+            position, (name, estimate_s, started) = running[0]
+            more = f" and {len(running) - 1} beside it" if len(running) > 1 else ""
             spent = time.monotonic() - started
             share = (self._done_s + min(spent, estimate_s)) / max(self._estimate_s, 0.1)
             bar = "#" * int(20 * min(1.0, share))
-            text = (
-                f"[{bar:<20}] {position}/{self._jobs} {name} {format_seconds(spent)} of ~{format_seconds(estimate_s)}"
-            )
+            clock = f"{format_seconds(spent)} of ~{format_seconds(estimate_s)}"
+            text = f"[{bar:<20}] {position}/{self._jobs} {name}{more} {clock}"
             sys.stderr.write("\r\033[K" + text[:150])
             sys.stderr.flush()
 
     def _clear(self) -> None:
         sys.stderr.write("\r\033[K")
         sys.stderr.flush()
+
+
+def describe_minutes(seconds: float) -> str:
+    """'about 2 min', below a minute in seconds."""
+    return f"about {format_seconds(seconds)}" if seconds < 60 else f"about {math.ceil(seconds / 60)} min"

@@ -9,6 +9,7 @@ from xpukit.evaluate.summary import (
     ROW_COLUMNS,
     count_verdicts,
     describe_cells,
+    describe_other_users,
     group_by_benchmark,
     select_headlines,
 )
@@ -29,6 +30,8 @@ def print_evaluation(evaluation: Evaluation, *, color: bool, verbose: int) -> No
             styles=[_STYLES.get(row.verdict, "") for row in group],
         )
     console = make_console(color=color)
+    for text in describe_other_users(evaluation):
+        console.print(f"another process used {text}", style=_STYLES["warn"] if color else None)
     print_findings("Explanations", evaluation.findings, color=color)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in count_verdicts(evaluation.results).items())
     hidden = len(evaluation.results) - len(rows)

@@ -189,7 +189,6 @@ class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
     node: int
     cpus: str
     memory_bytes: int | None = None
-    free_bytes: int | None = None
     distances: tuple[int, ...] = ()
     allowed_cpus: str = ""
     memory_allowed: bool | None = None

@@ -104,12 +104,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class ParsedOutput(msgspec.Struct, frozen=True, kw_only=True):
     """What a job's output held: measurements, why promised ones are missing (by key), and unreadable lines.
 
+    `impossible`: promised metrics that this device cannot have at all (a number format that it lacks), with the reason.
+
     `measuring_s`: seconds that the child spent measuring (the rest of its life is overhead); `timing_us`: what taking
     one timing costs there.
     """
 
     measurements: tuple[Measurement, ...] = ()
     reasons: tuple[tuple[MetricKey, str], ...] = ()
+    impossible: tuple[tuple[MetricKey, str], ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
     measuring_s: float | None = None

@@ -42,7 +42,7 @@ def write_reference_csv(rows: Sequence[ReferenceRow]) -> str:
                 row.device,
                 row.benchmark,
                 row.metric,
-                format_params(dict(row.params)),
+                format_params(row.written_params),
                 f"{row.value!r}".removesuffix(".0"),
                 row.unit,
                 "higher" if row.higher_is_better else "lower",
@@ -64,7 +64,7 @@ def merge_rows(
     """
 
     def identify(row: ReferenceRow) -> tuple[object, ...]:
-        return (row.device, row.benchmark, row.metric, row.params, row.kind, row.source)
+        return (row.device, row.benchmark, row.metric, row.params, row.link, row.kind, row.source)
 
     there = {identify(row) for row in existing}
     added = [row for row in new if identify(row) not in there]

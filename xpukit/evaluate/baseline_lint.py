@@ -187,7 +187,7 @@ def _lint_pairs(path: Path, rows: Sequence[Located]) -> Iterable[LintFinding]:
     """Rows about the same thing that contradict or repeat each other."""
     groups: dict[tuple[object, ...], list[Located]] = {}
     for line, row in rows:
-        key = (row.device, row.benchmark, row.metric, row.params)
+        key = (row.device, row.benchmark, row.metric, row.params, row.link)
         groups.setdefault(key, []).append((line, row))
     for group in groups.values():
         for index, (line, row) in enumerate(group):

@@ -20,10 +20,12 @@ from xpukit.core.measurement import YES_NO
 from xpukit.core.units import format_number
 from xpukit.evaluate.baseline_result import LeftOut, RecordedMetric, Recording, RemovedRun, RunProvenance
 from xpukit.evaluate.baseline_runs import RecordedRun
+from xpukit.evaluate.link_rows import BENCHMARK as LINK_ROWS
 from xpukit.evaluate.outliers import LEAST_SIGMAS, Screened, estimate_sigma, find_mad, find_median, screen_values
 from xpukit.evaluate.report_csv import format_params
 from xpukit.evaluate.result import Result
 from xpukit.evaluate.summary import is_ceiling
+from xpukit.facts.pcie import parse_link
 from xpukit.facts.references import ReferenceRow, parse_param
 
 MIN_RUNS = 3
@@ -45,10 +47,12 @@ class _Samples:
     def __init__(self) -> None:
         self.by_run: dict[int, list[float]] = {}
         self.noisy: set[int] = set()
+        self.links: set[str] = set()
 
     def add(self, run: int, row: Result) -> None:
         assert row.value is not None
         self.by_run.setdefault(run, []).append(row.value)
+        self.links.add(row.link)
         # One sample is called noisy too; but here the runs tell the spread.
         if row.noisy and row.n >= MIN_RUNS:
             self.noisy.add(run)
@@ -140,6 +144,10 @@ def _refuse(row: Result, devices: set[str]) -> str:
     """Why a row is no sample of a reference; '' if it is."""
     if is_ceiling(row):
         return "a yardstick of its own run"
+    if row.benchmark == LINK_ROWS:
+        return "a link is judged by what the card can do"
+    if row.disturbed:
+        return "another process used the device"
     if row.unit == YES_NO:
         return "an ability, not a number"
     if row.value is None:
@@ -198,6 +206,8 @@ def _record_metric(
         devices=max(len(own) for own in found.by_run.values()),
         noisy_runs=len(found.noisy),
         removed_devices=alike.n - alike.kept,
+        # Of several links nobody could scale it.
+        link=found.links.pop() if len(found.links) == 1 else "",
         removed=tuple(
             RemovedRun(run=runs[run].label, value=value, sigmas=_round(screened, value))
             for run, value in values.items()
@@ -256,6 +266,7 @@ def make_rows(recording: Recording) -> tuple[ReferenceRow, ...]:
                 source=f"{recording.source}; {spread}",
                 date=recording.date,
                 origin="",
+                link=parse_link(metric.link),
             )
         )
     return tuple(rows)

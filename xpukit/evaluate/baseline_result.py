@@ -93,7 +93,7 @@ class RemovedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordedMetric(msgspec.Struct, frozen=True, kw_only=True):
     """A recorded reference: `value` is the median over runs of each run's median over devices. `removed_devices`:
-    values of single devices that did not count for the tolerance."""
+    values of single devices that did not count for the tolerance. `link`: the PCIe link ("gen5x8") of all samples."""
 
     device: str
     benchmark: str
@@ -113,6 +113,7 @@ class RecordedMetric(msgspec.Struct, frozen=True, kw_only=True):
     noisy_runs: int
     removed_devices: int
     removed: tuple[RemovedRun, ...] = ()
+    link: str = ""
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -119,7 +119,7 @@ def _describe(row: ReferenceRow, layers: Sequence[str], why: str) -> Candidate:
         date=row.date,
         origin=row.origin,
         layer=layers[row.layer] if row.layer < len(layers) else str(row.layer),
-        params=dict(row.params),
+        params=row.written_params,
         why=why,
     )
 

@@ -35,7 +35,8 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` is the benchmark name that its results carry, where another engine measures the same thing ("p2p" for
     ze_peer): rows of all engines compare. `settings_of` names the suite's table it reads. `available` says why it
-    cannot run here, "" when it can.
+    cannot run here, "" when it can. `claims` names what a job needs for itself (cards, NUMA nodes): jobs that have none
+    in common run side by side. None: each runs alone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     rows: str = ""
     settings_of: str = ""
     available: Callable[[Host], str] | None = None
+    claims: Callable[[Job, Scope], frozenset[str]] | None = None
 
     @property
     def row_name(self) -> str:

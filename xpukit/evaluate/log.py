@@ -10,6 +10,8 @@ import msgspec
 
 from xpukit.core.measurement import Measurement, MetricKey, Target
 from xpukit.evaluate.limits import gather_specified_limits
+from xpukit.evaluate.link_rows import judge_links
+from xpukit.evaluate.link_way import Links
 from xpukit.evaluate.log_devices import (
     KnownDevice,
     guess_device_id,
@@ -207,9 +209,10 @@ def judge_logs(
     asked_id: str = "",
     targets: Sequence[Target] = (),
     limits: Limits | None = None,
+    links: Links | None = None,
     started: str = "",
 ) -> Evaluation:
-    """Rows with verdicts, as of a run. `targets` and `limits` are those of the machine, if it is known.
+    """Rows with verdicts, as of a run. `targets`, `limits` and `links` are those of the machine, if known.
 
     What is measured several times is pooled. A stretch with errors, or without the values that it announced, has a
     row `output` of its own that says so: `unknown`, or `fail` where it found wrong data.
@@ -234,11 +237,11 @@ def judge_logs(
         [(ENGINE, measurement) for measurement in pool.done()],
         (),
         (),
-        book=ReferenceBook(rows, devices),
+        book=ReferenceBook(rows, devices, links=links),
         limits=limits if limits is not None and targets else gather_specified_limits(devices),
         settings=settings,
     )
-    results = (*judged, *problems)
+    results = (*judged, *(judge_links(links, devices, judged) if links is not None else ()), *problems)
     return Evaluation(
         engine=ENGINE,
         suite=ENGINE,

@@ -17,7 +17,8 @@ from xpukit.evaluate.p2p_causes import (
     show_paths,
 )
 from xpukit.evaluate.p2p_observed import Observation
-from xpukit.evaluate.p2p_path import Leg, PairPath, describe_leg
+from xpukit.evaluate.p2p_path import Leg, describe_leg
+from xpukit.evaluate.p2p_shapes import fits_devices, share_slot
 from xpukit.facts.p2p import load_shapes
 
 
@@ -87,12 +88,11 @@ def find_dual_card(machine: Machine, seen: Observation) -> Sequence[Cause] | str
     """Two GPUs of one kind alone below one slot: the known shape that x8/x8 helps."""
     path = seen.path
     shape = load_shapes()["dual-card-x16"]
-    ids = {f"{device.vendor_id}:{device.device_id}".lower().replace("0x", "") for device in path.ends}
-    if len(path.ends) != 2 or not ids <= set(shape.devices) or len(ids) != 1:
+    if not fits_devices(shape, path):
         return ""
     if machine.platform.get("vm"):
         return "dual card: cannot be told in a virtual machine"
-    if not _share_slot(machine, path):
+    if not share_slot(machine, path):
         return "dual card: the two do not share one slot alone"
     remedied = shape.remedied_gbps or shape.value_gbps
     if seen.symptom != "foreseen" and (seen.direction != "bi" or (seen.value_gbps or 0) >= remedied):
@@ -112,15 +112,6 @@ def find_dual_card(machine: Machine, seen: Observation) -> Sequence[Cause] | str
             severity="info" if seen.symptom == "foreseen" else "warning",
         )
     ]
-
-
-def _share_slot(machine: Machine, path: PairPath) -> bool:
-    """One switch with these two GPUs only, or two root ports that are functions of one (a split slot)."""
-    if path.common:
-        below = {device.bdf for device in machine.devices if path.common in device.path and not device.virtual_function}
-        return below == {path.src.bdf, path.dst.bdf}
-    roots = [device.path[0].rpartition(".")[0] for device in path.ends if device.path]
-    return len(roots) == 2 and roots[0] == roots[1]
 
 
 def find_root_crossing(machine: Machine, seen: Observation) -> Sequence[Cause] | str:

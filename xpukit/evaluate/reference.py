@@ -8,7 +8,10 @@ import msgspec
 
 from xpukit.core.measurement import Measurement, MetricKey, Target
 from xpukit.evaluate.ceilings import Ceiling, find_ceiling
+from xpukit.evaluate.link_reference import find_shape_reference, normalize_reference
+from xpukit.evaluate.link_way import Links, Way
 from xpukit.evaluate.result import ReferenceUsed
+from xpukit.facts.metrics import load_metrics
 from xpukit.facts.references import ReferenceRow
 
 # Where several rows apply, what was measured on such a device is worth more than what was printed about it.
@@ -39,6 +42,7 @@ class ReferenceBook:
         targets: Sequence[Target],
         ceilings: Sequence[Measurement] = (),
         ceiling_tolerance: float = 0.25,
+        links: Links | None = None,
     ) -> None:
         self._rows = tuple(rows)
         self._targets = tuple(targets)
@@ -46,6 +50,7 @@ class ReferenceBook:
         self._cpus = {target.label for target in targets if target.kind == "cpu"}
         self._ceilings = tuple(ceilings)
         self._ceiling_tolerance = ceiling_tolerance
+        self._links = links
         self._by_metric: dict[tuple[str, str, str], list[ReferenceRow]] = {}
         for row in rows:
             self._by_metric.setdefault((row.device, row.benchmark, row.metric), []).append(row)
@@ -53,7 +58,18 @@ class ReferenceBook:
     def with_ceilings(self, measurements: Sequence[Measurement], tolerance: float) -> ReferenceBook:
         """The same book, with this run's measured ceilings for the CPU device."""
         ceilings = [m for m in measurements if m.key.benchmark.endswith("_ceiling") and m.verified is not False]
-        return ReferenceBook(self._rows, self._targets, ceilings, tolerance)
+        return ReferenceBook(self._rows, self._targets, ceilings, tolerance, self._links)
+
+    def with_links(self, links: Links) -> ReferenceBook:
+        """The same book, which scales references to the links of this machine."""
+        return ReferenceBook(self._rows, self._targets, self._ceilings, self._ceiling_tolerance, links)
+
+    def find_way(self, key: MetricKey) -> Way | None:
+        """What copies of the metric cross, when that is known and matters to it."""
+        facts = load_metrics().get((key.benchmark, key.metric))
+        if self._links is None or not (key.benchmark == "collectives" or (facts is not None and facts.bound == "link")):
+            return None
+        return self._links.find_way(key)
 
     def find(self, key: MetricKey) -> ReferenceUsed | None:
         """The reference for a metric: a row of the device's file, or on the CPU this run's ceiling."""
@@ -68,12 +84,20 @@ class ReferenceBook:
             for row in self._by_metric.get((pci_ids.pop(), key.benchmark, key.metric), ())
             if all(params.get(name) == value for name, value in row.params)
         ]
+        way = self.find_way(key)
+        shape = find_shape_reference(key, way, self._links.machine) if way is not None and self._links else None
         if not candidates:
-            return None
+            return shape
         best = min(candidates, key=rank_row)
-        return ReferenceUsed(
+        used = ReferenceUsed(
             value=best.value, kind=best.kind, source=f"{best.source} ({best.origin})", tolerance=best.tolerance
         )
+        if way is not None and best.higher_is_better:
+            used = normalize_reference(used, best.link, way)
+            # A known shape of ours stands back behind what the user says of this very machine.
+            if shape is not None and best.layer == 0 and shape.value < used.value:
+                return shape
+        return used
 
     def _find_ceiling(self, key: MetricKey) -> ReferenceUsed | None:
         ceiling: Ceiling | None = find_ceiling(key, self._ceilings)
@@ -100,8 +124,9 @@ class Limits:
 
     def find(self, key: MetricKey) -> tuple[float, str] | None:
         """The limit that bounds this metric, with its source; None when none is known."""
-        bound = _BOUNDS.get((key.benchmark, key.metric))
-        if bound is None:
+        facts = load_metrics().get((key.benchmark, key.metric))
+        bound = _BOUNDS.get(facts.bound) if facts is not None else None
+        if bound is None or _stays_inside(key):
             return None
         found = [
             limit
@@ -109,6 +134,11 @@ class Limits:
             if (device := self._limits.get(label)) is not None and (limit := bound(device, key)) is not None
         ]
         return min(found) if len(found) == len(key.devices) and found else None
+
+
+def _stays_inside(key: MetricKey) -> bool:
+    """Between tiles of one card: not over its PCIe link."""
+    return len(key.devices) > 1 and len({label.partition("/")[0] for label in key.devices}) == 1
 
 
 def _bound_by_memory(device: DeviceLimits, key: MetricKey) -> tuple[float, str] | None:
@@ -129,10 +159,8 @@ def _bound_by_peak(device: DeviceLimits, key: MetricKey) -> tuple[float, str] | 
     return device.peak_by_dtype.get(str(dict(key.params).get("dtype", "")))
 
 
-_BOUNDS: dict[tuple[str, str], Callable[[DeviceLimits, MetricKey], tuple[float, str] | None]] = {
-    ("gemm", "throughput"): _bound_by_peak,
-    ("memory", "peak_bandwidth"): _bound_by_memory,
-    ("transfer", "bandwidth"): _bound_by_link,
-    ("transfer", "peak_bandwidth"): _bound_by_link,
-    ("p2p", "bandwidth"): _bound_by_link,
+_BOUNDS: dict[str, Callable[[DeviceLimits, MetricKey], tuple[float, str] | None]] = {
+    "peak": _bound_by_peak,
+    "memory": _bound_by_memory,
+    "link": _bound_by_link,
 }

@@ -24,7 +24,13 @@ from xpukit.evaluate.report_machine import (
 )
 from xpukit.evaluate.report_names import DeviceNames, clean_text, describe_params, is_directed, show_metric, show_unit
 from xpukit.evaluate.result import Evaluation, JobRecord, Result
-from xpukit.evaluate.summary import count_verdicts, describe_spread, group_by_benchmark, is_ceiling
+from xpukit.evaluate.summary import (
+    count_verdicts,
+    describe_other_users,
+    describe_spread,
+    group_by_benchmark,
+    is_ceiling,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 MARKS = {"pass": "✓", "warn": "!", "fail": "✕", "unknown": "?", "no-baseline": "–", "not-applicable": "·"}
@@ -37,6 +43,9 @@ _MEANINGS = {
     "not-applicable": "Nothing of this suite applies to this machine.",
 }
 _TITLES = {
+    "link": "PCIe links",
+    "health": "Health",
+    "sycl": "SYCL",
     "gemm": "Matrix products",
     "memory": "Device memory",
     "transfer": "Transfers between host and device",
@@ -240,7 +249,12 @@ def _describe_urgent(
     evaluation: Evaluation, machine: Machine, sections: Sequence[dict[str, Any]]
 ) -> list[dict[str, str]]:
     """What to look at first: failures, critical findings, what is missing, failed jobs."""
+    # Numbers are to be read with that in mind: before anything else.
     urgent = [
+        {"verdict": "warn", "text": f"another process used {text}", "link": "#conditions"}
+        for text in describe_other_users(evaluation)
+    ]
+    urgent += [
         {"verdict": "fail", "text": finding.summary, "link": link}
         for findings, link in ((evaluation.findings, "#explanations"), (machine.findings, "#findings"))
         for finding in findings

@@ -11,6 +11,7 @@ from xpukit.evaluate.summary import (
     ROW_COLUMNS,
     count_verdicts,
     describe_cells,
+    describe_other_users,
     group_by_benchmark,
 )
 
@@ -38,6 +39,7 @@ def write_markdown(evaluation: Evaluation, machine: Machine, hostname: str) -> s
         f"Host {hostname}, suite `{evaluation.suite}`, engine `{evaluation.engine}`, started {evaluation.started}, "
         f"{format_seconds(evaluation.seconds)}. Rows: {counts or 'none'}.",
         "",
+        *_describe_users(evaluation),
         "## Devices",
         "",
         *_table(
@@ -83,6 +85,15 @@ def write_markdown(evaluation: Evaluation, machine: Machine, hostname: str) -> s
         "",
     ]
     return "\n".join(lines)
+
+
+def _describe_users(evaluation: Evaluation) -> list[str]:
+    """Who else used the measured devices: it stands before all numbers."""
+    users = describe_other_users(evaluation)
+    if not users:
+        return []
+    return ["**Other processes used the devices: what was measured beside them can warn, not fail.**", "",
+            *(f"- {text}" for text in users), ""]  # fmt: skip
 
 
 def _describe_explanations(evaluation: Evaluation) -> list[str]:

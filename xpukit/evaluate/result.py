@@ -11,12 +11,19 @@ from xpukit.core.measurement import MetricKey, Param, Verdict
 
 
 class ReferenceUsed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a value was judged against. `kind`: measured, published, spec, or measured-here (this run's ceiling)."""
+    """What a value was judged against. `kind`: measured, published, spec, or measured-here (this run's ceiling).
+
+    `unscaled`: the reference as it stands where it was had, when `value` is that scaled to the link of this device;
+    `scaling` says from which link to which, or why not. `warn_only`: why a shortfall cannot fail here.
+    """
 
     value: float
     kind: str
     source: str
     tolerance: float = 0.0
+    unscaled: float | None = None
+    scaling: str = ""
+    warn_only: str = ""
 
 
 class KnownLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +35,10 @@ class KnownLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `value` is the median of the samples; None when it could not be had, and `reason` says why."""
+    """One row. `value` is the median of the samples; None when it could not be had, and `reason` says why.
+
+    `link`: the PCIe link ("gen5x8") at the narrowest place of what it went over. `disturbed`: who else used the device.
+    """
 
     benchmark: str
     metric: str
@@ -52,6 +62,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict = "unknown"
     reason: str = ""
     note: str = ""
+    link: str = ""
+    disturbed: str = ""
 
     @property
     def key(self) -> MetricKey:
@@ -79,7 +91,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one child process.
 
     `overhead_s`: its life outside measuring (start-up, libraries); `timing_us`: what taking one timing costs.
-    `settled_s`: waited before it, `unsettled`: what was not calm even then; `conditions`: what the devices did.
+    `settled_s`: waited before it, `unsettled`: what was not calm even then; `other_users`: other processes that used
+    a device just before or after, by BDF; `conditions`: what the devices did.
     """
 
     name: str
@@ -93,6 +106,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     timing_us: float | None = None
     settled_s: float = 0.0
     unsettled: str = ""
+    other_users: dict[str, list[str]] = {}
     conditions: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
 

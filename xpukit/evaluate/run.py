@@ -1,10 +1,10 @@
-"""Plan a run, do its jobs one after another, judge after each: what is done is kept whatever comes next."""
+"""Do the jobs of a plan, group after group, judge after each: what is done is kept whatever comes next."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any, Protocol
 
 import msgspec
@@ -12,17 +12,21 @@ import msgspec
 from xpukit.core.errors import InterruptedRunError
 from xpukit.core.json_document import build_document, now_utc
 from xpukit.core.machine import Machine
-from xpukit.core.measurement import Job, Measurement, MetricKey, Promise, Skip, Target
-from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
+from xpukit.core.measurement import Measurement, MetricKey, Promise, Skip, Target
 from xpukit.evaluate.explain import explain
+from xpukit.evaluate.gpu_users import GpuUser, UserLookout, name_disturbing
+from xpukit.evaluate.link_rows import judge_links
+from xpukit.evaluate.link_way import Links, read_seen_links
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.result import DeviceSummary, Evaluation, JobRecord, Result
-from xpukit.evaluate.run_directory import JobOutcome, RunDirectory, RunOptions, fingerprint_job, name_file
+from xpukit.evaluate.run_directory import JobOutcome, RunDirectory, RunOptions, fingerprint_job
+from xpukit.evaluate.run_plan import PlannedJob, RunPlan
 from xpukit.evaluate.settle import SettleGate
-from xpukit.evaluate.verdict import judge_all, judge_run
+from xpukit.evaluate.verdict import judge_all, judge_run, sort_rows
 from xpukit.evaluate.watch import DeviceWatch, State
 from xpukit.facts.suites import Suite
 from xpukit.host import Host
+from xpukit.host.runner import end_running
 
 SCHEMA = "xpukit.evaluate/1"
 
@@ -33,92 +37,23 @@ class Observer(Protocol):
     def planned(self, jobs: int, estimate_s: float) -> None: ...
     def job_started(self, position: int, name: str, estimate_s: float) -> None: ...
     def job_finished(self, position: int, outcome: JobOutcome, *, resumed: bool) -> None: ...
+    def noticed(self, text: str) -> None: ...
 
 
-class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job with the benchmark that reads its output and its file name in the run directory.
-
-    `covered` are metrics that it measures but another engine's job promises: they are that one's to report.
-    """
-
-    name: str
-    job: Job
-    benchmark: Benchmark
-    covered: frozenset[MetricKey] = frozenset()
-
-
-class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs of a run in order, and the rows that cannot apply."""
-
-    jobs: tuple[PlannedJob, ...]
-    skips: tuple[tuple[str, Skip], ...]
-
-    @property
-    def estimate_s(self) -> float:
-        return sum(planned.job.estimate_s for planned in self.jobs)
-
-
-def plan_run(benchmarks: Sequence[Benchmark], suite: Suite, options: RunOptions, scope: Scope) -> RunPlan:
-    """Every job of the run, repeats included. The order of repeats is shuffled by the seed, not that of kinds."""
-    plans = [(benchmark, _plan_one(benchmark, suite, options, scope)) for benchmark in benchmarks]
-    by_tools = frozenset(
-        promise.key
-        for benchmark, plan in plans
-        if benchmark.engine == "tools"
-        for job in plan.jobs
-        for promise in job.promises
-    )
-    jobs: list[PlannedJob] = []
-    skips: dict[MetricKey, tuple[str, Skip]] = {}
-    number = 0
-    for benchmark, plan in plans:
-        covered = by_tools if benchmark.engine != "tools" else frozenset()
-        for skip in plan.skips:
-            if skip.key not in by_tools:
-                skips.setdefault(skip.key, (benchmark.engine, skip))
-        wanted = [job for job in (_leave_out(job, covered) for job in plan.jobs) if job.promises]
-        repeated = [(repeat, job) for repeat in range(options.repeat) for job in wanted]
-        if options.repeat > 1:
-            # A drift over the run must not fall on the same metrics in each repeat.
-            random.Random(options.seed).shuffle(repeated)
-        for repeat, job in repeated:
-            number += 1
-            suffix = f".r{repeat + 1}" if options.repeat > 1 else ""
-            name = f"{number:03d}-{name_file(job.name)}{suffix}"
-            jobs.append(PlannedJob(name=name, job=job, benchmark=benchmark, covered=covered))
-    return RunPlan(jobs=tuple(jobs), skips=tuple(skips.values()))
-
-
-def _plan_one(benchmark: Benchmark, suite: Suite, options: RunOptions, scope: Scope) -> Plan:
-    settings = dict(suite.benchmarks[benchmark.table])
-    if options.plant_error:
-        settings["plant_error"] = True
-    method = msgspec.structs.replace(suite.method, seed=options.seed)
-    return benchmark.plan(msgspec.structs.replace(scope, settings=settings, method=method))
-
-
-def _leave_out(job: Job, covered: frozenset[MetricKey]) -> Job:
-    return msgspec.structs.replace(job, promises=tuple(p for p in job.promises if p.key not in covered))
-
-
-def do_job(
-    host: Host, planned: PlannedJob, directory: RunDirectory, *, gate: SettleGate, read_state: Callable[[], State]
-) -> JobOutcome:
-    """Wait for calm, run one child process and read what it said. Never raises for what the child does."""
+def do_job(host: Host, planned: PlannedJob, directory: RunDirectory) -> JobOutcome:
+    """Run one child process and read what it said. Never raises for what the child does."""
     job = planned.job
-    settled_s, unsettled = gate.wait()
     log = directory.log_path(planned.name)
     log.unlink(missing_ok=True)
-    with DeviceWatch(read_state) as watch:
-        ran = host.run(job.argv, timeout_s=job.timeout_s, input=job.input, env=job.env, cwd=job.cwd or None, log=log)
+    ran = host.run(job.argv, timeout_s=job.timeout_s, input=job.input, env=job.env, cwd=job.cwd or None, log=log)
     parsed = planned.benchmark.parse(job, ran)
     measurements = tuple(m for m in parsed.measurements if m.key not in planned.covered)
     delivered = {measurement.key for measurement in measurements}
-    reasons = dict(parsed.reasons)
+    reasons, impossible = dict(parsed.reasons), dict(parsed.impossible)
     missing = tuple(
         (promise, reasons.get(promise.key) or parsed.problem or "its output does not hold this metric")
         for promise in job.promises
-        if promise.key not in delivered
+        if promise.key not in delivered and promise.key not in impossible
     )
     record = JobRecord(
         name=planned.name,
@@ -130,9 +65,6 @@ def do_job(
         log=f"logs/{log.name}",
         overhead_s=round(ran.seconds - parsed.measuring_s, 3) if parsed.measuring_s is not None else None,
         timing_us=parsed.timing_us,
-        settled_s=settled_s,
-        unsettled=unsettled,
-        conditions=watch.summarize(),
         notes=parsed.notes,
     )
     return JobOutcome(
@@ -141,6 +73,11 @@ def do_job(
         engine=planned.benchmark.engine,
         measurements=measurements,
         missing=missing,
+        impossible=tuple(
+            (promise, impossible[promise.key])
+            for promise in job.promises
+            if promise.key in impossible and promise.key not in delivered
+        ),
     )
 
 
@@ -167,6 +104,15 @@ def merge_measurements(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Measur
     return list(pooled.values())
 
 
+def list_impossible(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Skip]]:
+    """Promised metrics that the device turned out not to have, each once."""
+    found: dict[Any, tuple[str, Skip]] = {}
+    for outcome in outcomes:
+        for promise, reason in outcome.impossible:
+            found.setdefault(promise.key, (outcome.engine, Skip(key=promise.key, unit=promise.unit, reason=reason)))
+    return list(found.values())
+
+
 def list_missing(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Promise, str]]:
     """Promised metrics that no repeat delivered, each once."""
     delivered = {measurement.key for outcome in outcomes for measurement in outcome.measurements}
@@ -176,6 +122,39 @@ def list_missing(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Promise, str
             if promise.key not in delivered:
                 missing.setdefault(promise.key, (outcome.engine, promise, reason))
     return list(missing.values())
+
+
+def do_group(
+    host: Host, group: Sequence[PlannedJob], directory: RunDirectory, *, done: Callable[[PlannedJob, JobOutcome], None]
+) -> None:
+    """Run jobs side by side; `done` hears of each as it ends, in this thread. On Ctrl-C all of them are ended."""
+    if len(group) == 1:
+        done(group[0], do_job(host, group[0], directory))
+        return
+    with ThreadPoolExecutor(max_workers=len(group), thread_name_prefix="xpukit-job") as pool:
+        futures: dict[Future[JobOutcome], PlannedJob] = {
+            pool.submit(do_job, host, planned, directory): planned for planned in group
+        }
+        try:
+            for future in as_completed(futures):
+                done(futures[future], future.result())
+        except BaseException:
+            # Ctrl-C comes to this thread only. A command may be about to start: until none is left.
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait(futures, timeout=0.2).not_done:
+                end_running()
+            raise
+
+
+def list_disturbed(outcomes: Sequence[JobOutcome]) -> dict[MetricKey, str]:
+    """Metrics whose devices other processes used, and which processes."""
+    found: dict[MetricKey, dict[str, None]] = {}
+    for outcome in outcomes:
+        for measurement in outcome.measurements if outcome.record.other_users else ():
+            for label in measurement.key.devices:
+                for name in outcome.record.other_users.get(label.partition("/")[0], ()):
+                    found.setdefault(measurement.key, {})[name] = None
+    return {key: ", ".join(names) for key, names in found.items()}
 
 
 class Evaluator:
@@ -196,8 +175,10 @@ class Evaluator:
         read_conditions: Callable[[], dict[str, Any]],
         read_state: Callable[[], State],
         observer: Observer,
+        lookout: UserLookout | None = None,
     ) -> None:
         self._host = host
+        self._lookout = lookout or UserLookout(tuple)
         self._directory = directory
         self._options = options
         self._suite = suite
@@ -215,21 +196,15 @@ class Evaluator:
     def run(self) -> Evaluation:
         """Do what is not done yet. Raises InterruptedRunError on Ctrl-C, after writing what there is."""
         begun = time.monotonic()
-        conditions = {"before": self._read_conditions()}
+        conditions: dict[str, Any] = {"before": self._read_conditions()}
+        self._look_around(conditions)
         outcomes: list[JobOutcome] = []
         gate = SettleGate(self._host, self._read_state, self._suite.settle)
         self._observer.planned(len(self._plan.jobs), self._plan.estimate_s)
         try:
-            for position, planned in enumerate(self._plan.jobs, start=1):
-                outcome = self._directory.load_outcome(planned.name, fingerprint_job(planned.job))
-                resumed = outcome is not None and not outcome.record.failure
-                if not resumed or outcome is None:
-                    self._observer.job_started(position, planned.name, planned.job.estimate_s)
-                    outcome = do_job(self._host, planned, self._directory, gate=gate, read_state=self._read_state)
-                    self._directory.save_outcome(planned.name, outcome)
-                outcomes.append(outcome)
-                self._observer.job_finished(position, outcome, resumed=resumed)
-                if position < len(self._plan.jobs):
+            for group in self._plan.list_groups():
+                self._run_group(group, outcomes, conditions, gate)
+                if len(outcomes) < len(self._plan.jobs):
                     self._write(outcomes, conditions, begun, complete=False)
         except KeyboardInterrupt:
             self._write(outcomes, conditions, begun, complete=False)
@@ -240,17 +215,78 @@ class Evaluator:
         conditions["after"] = self._read_conditions()
         return self._write(outcomes, conditions, begun, complete=True)
 
+    def _run_group(
+        self, group: Sequence[PlannedJob], outcomes: list[JobOutcome], conditions: dict[str, Any], gate: SettleGate
+    ) -> None:
+        """Add the outcomes of jobs that run together, in their order: kept ones, then those of this moment."""
+        kept: dict[str, JobOutcome] = {}
+        for planned in group:
+            outcome = self._directory.load_outcome(planned.name, fingerprint_job(planned.job))
+            if outcome is not None and not outcome.record.failure:
+                kept[planned.name] = outcome
+        waiting = [planned for planned in group if planned.name not in kept]
+        places = {planned.name: len(outcomes) + place for place, planned in enumerate(group, start=1)}
+        for name, outcome in kept.items():
+            self._observer.job_finished(places[name], outcome, resumed=True)
+        fresh: dict[str, JobOutcome] = {}
+
+        def take(planned: PlannedJob, outcome: JobOutcome) -> None:
+            fresh[planned.name] = outcome
+            self._observer.job_finished(places[planned.name], outcome, resumed=False)
+
+        if waiting:
+            settled_s, unsettled = gate.wait()
+            users = self._lookout.look()
+            for planned in waiting:
+                self._observer.job_started(places[planned.name], planned.name, planned.job.estimate_s)
+            watch = DeviceWatch(self._read_state)
+            try:
+                with watch:
+                    do_group(self._host, waiting, self._directory, done=take)
+                users = (*users, *self._look_around(conditions))
+            finally:
+                seen = watch.summarize()
+                for planned in waiting:
+                    if planned.name in fresh:
+                        record = msgspec.structs.replace(
+                            fresh[planned.name].record,
+                            settled_s=settled_s,
+                            unsettled=unsettled,
+                            other_users=_name_users(planned, name_disturbing(users)),
+                            conditions=_select_conditions(planned, seen) if len(waiting) > 1 else seen,
+                        )
+                        outcome = msgspec.structs.replace(fresh[planned.name], record=record)
+                        self._directory.save_outcome(planned.name, outcome)
+                        kept[planned.name] = outcome
+        outcomes += [kept[planned.name] for planned in group if planned.name in kept]
+
+    def _look_around(self, conditions: dict[str, Any]) -> tuple[GpuUser, ...]:
+        """Who uses the devices now; those who are new are told, and all are kept for the report."""
+        known = {bdf: set(words) for bdf, words in self._lookout.describe().items()}
+        users = self._lookout.look()
+        measured = {target.bdf for target in self._targets}
+        for bdf, words in self._lookout.describe().items():
+            for text in words if bdf in measured else ():
+                if text not in known.get(bdf, ()):
+                    self._observer.noticed(f"{bdf} is also used by {text}")
+        if told := {bdf: words for bdf, words in self._lookout.describe().items() if bdf in measured}:
+            conditions["other_users"] = told
+        return users
+
     def _write(
         self, outcomes: Sequence[JobOutcome], conditions: dict[str, Any], begun: float, *, complete: bool
     ) -> Evaluation:
+        links = Links(self._machine, read_seen_links(outcome.record.conditions for outcome in outcomes))
         results: tuple[Result, ...] = judge_all(
             merge_measurements(outcomes),
             list_missing(outcomes),
-            self._plan.skips,
-            book=self._book,
+            [*self._plan.skips, *list_impossible(outcomes)],
+            book=self._book.with_links(links),
             limits=self._limits,
             settings=self._suite.judge,
+            disturbed=list_disturbed(outcomes),
         )
+        results = sort_rows((*results, *judge_links(links, self._targets, results)))
         evaluation = Evaluation(
             engine=self._options.engine,
             suite=self._suite.name,
@@ -270,6 +306,17 @@ class Evaluator:
         )
         self._directory.write_json("results.json", build_document(SCHEMA, self._hostname, evaluation))
         return evaluation
+
+
+def _name_users(planned: PlannedJob, users: dict[str, list[str]]) -> dict[str, list[str]]:
+    bdfs = {label.partition("/")[0] for label in planned.job.targets}
+    return {bdf: list(dict.fromkeys(names)) for bdf, names in users.items() if bdf in bdfs}
+
+
+def _select_conditions(planned: PlannedJob, seen: dict[str, Any]) -> dict[str, Any]:
+    """Of what was sampled while several jobs ran, the job's own devices."""
+    bdfs = {label.partition("/")[0] for label in planned.job.targets}
+    return {label: readings for label, readings in seen.items() if label in bdfs or label == "problem"}
 
 
 def summarize_target(target: Target) -> DeviceSummary:

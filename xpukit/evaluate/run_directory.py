@@ -51,6 +51,7 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     measurements: tuple[Measurement, ...] = ()
     missing: tuple[tuple[Promise, str], ...] = ()
+    impossible: tuple[tuple[Promise, str], ...] = ()
 
 
 def fingerprint_job(job: Job) -> str:

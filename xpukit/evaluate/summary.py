@@ -50,7 +50,10 @@ def describe_row(row: Result) -> str:
 
 def describe_reference(row: Result) -> str:
     """'29.1 (measured-here)' or ''."""
-    return f"{format_number(row.reference.value)} ({row.reference.kind})" if row.reference else ""
+    if row.reference is None:
+        return ""
+    scaled = ", scaled" if row.reference.unscaled is not None else ""
+    return f"{format_number(row.reference.value)} ({row.reference.kind}{scaled})"
 
 
 def describe_spread(row: Result) -> str:
@@ -86,3 +89,9 @@ def describe_cells(row: Result) -> tuple[str, ...]:
         describe_share(row),
         verdict,
     )
+
+
+def describe_other_users(evaluation: Evaluation) -> tuple[str, ...]:
+    """'0000:18:00.0: python3 (4711): busy, 21.0 GiB (fdinfo)' for each process that was seen on a measured device."""
+    users = evaluation.conditions.get("other_users", {})
+    return tuple(f"{bdf}: {text}" for bdf, words in sorted(users.items()) for text in words)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from xpukit.core.measurement import YES_NO, Measurement, MetricKey, Promise, Skip, Verdict
+from xpukit.evaluate.link_way import Way
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.result import KnownLimit, ReferenceUsed, Result
 from xpukit.evaluate.statistics import is_noisy, summarize_samples
+from xpukit.facts.metrics import load_metrics
 from xpukit.facts.suites import JudgeSettings
 
 
@@ -20,8 +22,13 @@ def judge_measurement(
     reference: ReferenceUsed | None,
     limit: tuple[float, str] | None,
     settings: JudgeSettings,
+    way: Way | None = None,
+    disturbed: str = "",
 ) -> Result:
-    """One row. Wrong data fails whatever its speed; a number above a known limit is `unknown`, not a pass."""
+    """One row. Wrong data fails whatever its speed; a number above a known limit is `unknown`, not a pass.
+
+    `way`: the links that it went over; `disturbed`: who else used its devices, which a shortfall cannot fail then.
+    """
     key = measurement.key
     spread = summarize_samples(measurement.samples)
     row = Result(
@@ -36,6 +43,8 @@ def judge_measurement(
         verify_detail=measurement.verify_detail,
         higher_is_better=measurement.higher_is_better,
         note=measurement.note,
+        link=str(way.hop.now) if way is not None and way.hop is not None else "",
+        disturbed=disturbed,
     )
     if spread is None:
         return msgspec.structs.replace(row, verdict="unknown", reason="no finite sample was taken")
@@ -58,6 +67,10 @@ def judge_measurement(
         ratio=ratio,
     )
     verdict, reason = _decide(row, settings)
+    if verdict in ("fail", "warn") and row.verified is not False and way is not None and way.hop is not None:
+        # A narrow link is what is wrong first, and what the copy lacks beyond it second.
+        hop = way.hop
+        reason = f"{hop.describe()}; {reason}" if hop.is_limited and hop.describe() not in reason else reason
     return msgspec.structs.replace(row, verdict=verdict, reason=reason)
 
 
@@ -66,14 +79,23 @@ def _decide(row: Result, settings: JudgeSettings) -> tuple[Verdict, str]:
         return "fail", f"the data is wrong: {row.verify_detail}"
     if row.limit is not None and row.limit.share > settings.impossible_above:
         return "unknown", f"{row.limit.share:.0%} of what is possible ({row.limit.source}): not believed"
+    facts = load_metrics().get((row.benchmark, row.metric))
+    if facts is not None and facts.expected is not None and row.value is not None:
+        verdict: Verdict = "pass" if row.value >= facts.expected else "warn" if row.value > 0 else "fail"
+        return verdict, "" if verdict == "pass" else row.note or "not what it must be"
     if row.reference is None or row.ratio is None:
         return "no-baseline", "no reference for this device and metric"
     floor = 1 - row.reference.tolerance
     if row.ratio >= floor:
         return "pass", ""
-    shortfall = f"{row.ratio:.0%} of the reference, {floor:.0%} expected"
+    scaled = " scaled to this link" if row.reference.unscaled is not None else ""
+    shortfall = f"{row.ratio:.0%} of the reference{scaled}, {floor:.0%} expected"
     if row.noisy:
         return "warn", f"{shortfall}; too noisy to fail (MAD {row.mad or 0:.3g} of {row.value or 0:.3g})"
+    if row.disturbed:
+        return "warn", f"{shortfall}; cannot fail: the device was used by {row.disturbed} too"
+    if row.reference.warn_only:
+        return "warn", f"{shortfall}; cannot fail: {row.reference.warn_only}"
     if row.ratio >= 1 - 2 * row.reference.tolerance:
         return "warn", shortfall
     return "fail", shortfall
@@ -111,22 +133,44 @@ def judge_all(
     book: ReferenceBook,
     limits: Limits,
     settings: JudgeSettings,
+    disturbed: Mapping[MetricKey, str] | None = None,
 ) -> tuple[Result, ...]:
-    """All rows of a run, in order of benchmark, devices, metric and parameters."""
+    """All rows of a run, in order of benchmark, devices, metric and parameters.
+
+    `disturbed`: by metric, the other processes that used its devices when it was measured.
+    """
     ceilings = book.with_ceilings([measurement for _, measurement in measurements], settings.ceiling_tolerance)
     rows = [
         judge_measurement(
             measurement,
             engine=engine,
             reference=ceilings.find(measurement.key),
-            limit=limits.find(measurement.key),
+            limit=_find_limit(measurement.key, limits, book),
             settings=settings,
+            way=book.find_way(measurement.key),
+            disturbed=(disturbed or {}).get(measurement.key, ""),
         )
         for engine, measurement in measurements
     ]
     rows += [judge_missing(promise, reason, engine=engine) for engine, promise, reason in missing]
     rows += [judge_skip(skip, engine=engine) for engine, skip in skips]
+    return sort_rows(rows)
+
+
+def sort_rows(rows: Iterable[Result]) -> tuple[Result, ...]:
+    """Rows in the order in which they are published."""
     return tuple(sorted(rows, key=_row_order))
+
+
+def _find_limit(key: MetricKey, limits: Limits, book: ReferenceBook) -> tuple[float, str] | None:
+    """The links that the copies really cross bound them; without knowing these, the devices' own limits do."""
+    facts = load_metrics().get((key.benchmark, key.metric))
+    way = book.find_way(key)
+    if facts is None or facts.bound != "link" or way is None or way.hop is None:
+        return limits.find(key)
+    hop = way.hop
+    ways = 2 if dict(key.params).get("direction") == "bi" else 1
+    return hop.now.gbps * ways, f"PCIe {hop.now} at {hop.upper} to {hop.lower}" + (", both ways" if ways == 2 else "")
 
 
 def _row_order(row: Result) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ class DeviceWatch:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._states: list[State] = []
+        self._times_s: list[float] = []
         self._problem = ""
 
     def __enter__(self) -> DeviceWatch:
@@ -45,12 +47,14 @@ class DeviceWatch:
             if not state:
                 return
             self._states.append(state)
+            self._times_s.append(time.monotonic())
             if self._stop.wait(self._interval_s):
                 return
 
     def summarize(self) -> dict[str, Any]:
         """Per device and reading: min, max and last of numbers, the set of words otherwise; {} for nothing."""
-        summary = summarize_states(list(self._states))
+        states = list(self._states)
+        summary = add_power(summarize_states(states), states, self._times_s[: len(states)])
         return {**summary, "problem": self._problem} if self._problem else summary
 
 
@@ -68,6 +72,24 @@ def summarize_states(states: list[State]) -> dict[str, Any]:
                 words = {word for value in values for word in (value if isinstance(value, list) else [value])}
                 readings[name] = sorted(str(word) for word in words)
         summary[label] = {"samples": sum(label in state for state in states), **readings}
+    return summary
+
+
+def add_power(summary: dict[str, Any], states: list[State], times_s: list[float]) -> dict[str, Any]:
+    """Mean power beside each energy counter (hwmon of xe has no other): 'energy card [J]' -> 'power card [W]'."""
+    for label, readings in summary.items():
+        for name in [name for name in readings if name.startswith("energy ") and name.endswith(" [J]")]:
+            seen = [
+                (moment, state[label][name])
+                for moment, state in zip(times_s, states, strict=False)
+                if isinstance(state.get(label, {}).get(name), int | float)
+            ]
+            seconds = seen[-1][0] - seen[0][0] if seen else 0.0
+            joules = seen[-1][1] - seen[0][1] if seen else 0.0
+            if seconds > 0 and joules >= 0:  # a counter that starts again says nothing
+                readings[f"power {name.removeprefix('energy ').removesuffix(' [J]')} [W]"] = {
+                    "mean": round(joules / seconds, 1)
+                }
     return summary
 
 

@@ -17,7 +17,7 @@ SCHEMA = "xpukit.metrics/1"
 
 
 class MetricFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One metric. `bound`: which limit of a device no value can exceed."""
+    """One metric. `bound`: which limit of a device no value can exceed; `expected`: what it must be on any machine."""
 
     benchmark: str
     metric: str
@@ -26,6 +26,7 @@ class MetricFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     params: dict[str, Literal["text", "number"]]
     unit_of: dict[str, dict[str, str]] = {}
     bound: Literal["", "peak", "memory", "link"] = ""
+    expected: float | None = None
 
     def find_unit(self, params: Mapping[str, Param]) -> str:
         """The unit of the metric with these parameters."""

@@ -53,7 +53,11 @@ class LinkFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A known platform shape: what was measured on it, and above what it comes after the remedy."""
+    """A known platform shape: what was measured on it, and above what it comes after the remedy.
+
+    `tolerance`: the fraction below its value that still passes where pairs of this shape are judged by it; None where
+    it is a warning, not a yardstick.
+    """
 
     name: str
     devices: tuple[str, ...]
@@ -65,6 +69,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     date: str
     remedied_gbps: float | None = None
     remedy: str = ""
+    kind: str = "published"
+    tolerance: float | None = None
 
 
 class _ShapeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

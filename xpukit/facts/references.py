@@ -2,6 +2,9 @@
 
 Columns: device (vendor:device PCI id), benchmark, metric, params ("dtype=bf16;m=4096"), value, unit,
 direction (higher|lower), kind (measured|published|spec), tolerance (fraction), source, date.
+
+Among the params, `link=gen5x8` is no parameter of the metric: it is the PCIe link under which the value was had, by
+which it is scaled to the link of the device at hand.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import msgspec
 from xpukit.core.errors import BadFactsError
 from xpukit.core.measurement import Param
 from xpukit.facts.paths import shipped_dir
+from xpukit.facts.pcie import PcieLink, parse_link
 
 COLUMNS = (
     "device",
@@ -32,12 +36,14 @@ COLUMNS = (
     "date",
 )
 KINDS = ("measured", "published", "spec")
+LINK_PARAM = "link"
 
 
 class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One reference value. `params` must all be among a result's parameters for the row to apply to it.
 
     `layer`: 0 for what we ship, 1 and up for the user's files in the order given; the highest layer wins.
+    `link`: the PCIe link under which the value was had; None when nobody says.
     """
 
     device: str
@@ -53,6 +59,13 @@ class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
     date: str
     origin: str
     layer: int = 0
+    link: PcieLink | None = None
+
+    @property
+    def written_params(self) -> dict[str, Param]:
+        """The params as the file holds them: with the link."""
+        told: dict[str, Param] = {LINK_PARAM: str(self.link)} if self.link is not None else {}
+        return {**dict(self.params), **told}
 
 
 def parse_param(text: str) -> Param:
@@ -103,12 +116,12 @@ def parse_reference_row(raw: dict[str, str | None], where: str) -> ReferenceRow:
     ]
     if problems:
         raise BadFactsError(f"{where}: {'; '.join(problems)}", hint="correct the row or take it out")
-    params = tuple(
-        sorted(
-            (name.strip(), parse_param(value_text.strip()))
-            for name, value_text in _split_params(fields["params"], where)
-        )
-    )
+    pairs = [(name.strip(), text.strip()) for name, text in _split_params(fields["params"], where)]
+    params = tuple(sorted((name, parse_param(text)) for name, text in pairs if name != LINK_PARAM))
+    told = [text for name, text in pairs if name == LINK_PARAM]
+    link = parse_link(told[0]) if told else None
+    if told and (link is None or len(told) > 1):
+        raise BadFactsError(f"{where}: link is {', '.join(told)}", hint="write it once, as link=gen5x8")
     return ReferenceRow(
         device=fields["device"],
         benchmark=fields["benchmark"],
@@ -122,6 +135,7 @@ def parse_reference_row(raw: dict[str, str | None], where: str) -> ReferenceRow:
         source=fields["source"],
         date=fields["date"],
         origin=where,
+        link=link,
     )
 
 

@@ -13,7 +13,7 @@ from xpukit.core.toml import load_toml
 from xpukit.facts.paths import data_dir
 
 SCHEMA = "xpukit.suite/1"
-_HEADER = ("schema", "name", "summary", "stated_limit_s", "method", "judge", "settle")
+_HEADER = ("schema", "name", "summary", "stated_limit_s", "method", "judge", "settle", "keep_within")
 
 
 class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,10 @@ class SettleSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
-    """A named set of measurements. `benchmarks` maps a benchmark's name to its own settings."""
+    """A named set of measurements. `benchmarks` maps a benchmark's name to its own settings.
+
+    `keep_within`: leave out what would take longer than `stated_limit_s`, by the plan's own estimates.
+    """
 
     name: str
     summary: str
@@ -43,6 +46,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeSettings
     settle: SettleSettings = SettleSettings()
     benchmarks: dict[str, dict[str, Any]]
+    keep_within: bool = False
 
 
 def list_suites() -> tuple[str, ...]:
@@ -85,6 +89,7 @@ def parse_suite(raw: dict[str, Any], *, source: str) -> Suite:
                 "judge": raw.get("judge", {}),
                 "settle": raw.get("settle", {}),
                 "benchmarks": benchmarks,
+                "keep_within": raw.get("keep_within", False),
             },
             Suite,
         )

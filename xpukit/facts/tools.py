@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import msgspec
@@ -29,7 +30,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`beside`: files that it reads from the folder it is started in."""
+    """`beside`: files that it reads from the folder it is started in. `install_step`: of `xpukit install`."""
 
     name: str
     summary: str
@@ -38,13 +39,31 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     programs: tuple[Program, ...]
     beside: tuple[str, ...] = ()
     needs_oneapi: bool = False
+    install_step: str = ""
     source: str
     date: str
 
     def explain_missing(self) -> str:
         """Why there is nothing to measure with, and what to do."""
         names = " or ".join(dict.fromkeys(program.name for program in self.programs))
-        return f"{names} is not installed; {self.package} brings it: {self.next_step}"
+        advice = f"{names} is not installed; {self.package} brings it: {self.next_step}"
+        command = _ADVICE.name_command(self.install_step) if self.install_step else ""
+        return f"{advice}; or: {command}" if command else advice
+
+
+class _InstallAdvice:
+    """How to run a step of `xpukit install`, told by the command line once it has that command."""
+
+    def __init__(self) -> None:
+        self.name_command: Callable[[str], str] = lambda step: ""
+
+
+_ADVICE = _InstallAdvice()
+
+
+def set_install_advice(name_command: Callable[[str], str]) -> None:
+    """`name_command` gives the command line that runs a step ("" : there is none), for what a missing tool advises."""
+    _ADVICE.name_command = name_command
 
 
 class EnvironmentScripts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,11 +74,20 @@ class EnvironmentScripts(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     date: str
 
 
+class DumpForms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ways to ask `xpu-smi dump`; "{device}" stands for the device's number."""
+
+    arguments: tuple[tuple[str, ...], ...]
+    source: str
+    date: str
+
+
 class ToolTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in tools.toml."""
 
     schema: str
     oneapi: EnvironmentScripts
+    xpu_smi_dump: DumpForms
     tools: tuple[Tool, ...]
 
 

@@ -47,8 +47,15 @@ class Host(ABC):
         """
 
     @abstractmethod
-    def read(self, path: str, *, limit_bytes: int = READ_LIMIT_BYTES, timeout_s: float = READ_TIMEOUT_S) -> FileAnswer:
-        """The first `limit_bytes` of a file, within `timeout_s`."""
+    def read(
+        self,
+        path: str,
+        *,
+        limit_bytes: int = READ_LIMIT_BYTES,
+        timeout_s: float = READ_TIMEOUT_S,
+        tail: bool = False,
+    ) -> FileAnswer:
+        """The first `limit_bytes` of a file, within `timeout_s`; with `tail` half from its start, half from its end."""
 
     @abstractmethod
     def list(self, path: str, *, timeout_s: float = READ_TIMEOUT_S) -> NamesAnswer:

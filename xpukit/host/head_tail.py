@@ -35,6 +35,12 @@ class HeadTail:
             self._tail_size -= len(first)
             self.dropped += len(first)
 
+    def skip(self, count: int) -> None:
+        """Count `count` bytes as left out, which lie behind all that was written so far; the tail starts anew."""
+        self.dropped += count + self._tail_size
+        self._tail.clear()
+        self._tail_size = 0
+
     def content(self) -> bytes:
         """What was kept, with a line that says how much is missing between the halves."""
         gap = f"\n[xpukit: {self.dropped} bytes left out here]\n".encode() if self.dropped else b""

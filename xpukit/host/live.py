@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat as stat_bits
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,7 @@ from xpukit.host.answers import (
 from xpukit.host.deadline import DeadlineMissedError, DeadlineThread
 from xpukit.host.door import READ_LIMIT_BYTES, READ_TIMEOUT_S, RUN_LIMIT_BYTES, Host
 from xpukit.host.level_zero.snapshot import LevelZeroAnswer
+from xpukit.host.read_file import read_file
 from xpukit.host.runner import run_process
 
 T = TypeVar("T")
@@ -53,7 +55,15 @@ class LiveHost(Host):
     """Really reads files, runs commands, asks libudev, psutil and Level Zero."""
 
     def __init__(self) -> None:
-        self._deadline = DeadlineThread()
+        self._local = threading.local()
+
+    @property
+    def _deadline(self) -> DeadlineThread:
+        # One for each thread that asks: a read that is stuck must not hold up the others.
+        found: DeadlineThread | None = getattr(self._local, "deadline", None)
+        if found is None:
+            found = self._local.deadline = DeadlineThread()
+        return found
 
     def run(
         self,
@@ -78,11 +88,20 @@ class LiveHost(Host):
             on_line=on_line,
         )
 
-    def read(self, path: str, *, limit_bytes: int = READ_LIMIT_BYTES, timeout_s: float = READ_TIMEOUT_S) -> FileAnswer:
+    def read(
+        self,
+        path: str,
+        *,
+        limit_bytes: int = READ_LIMIT_BYTES,
+        timeout_s: float = READ_TIMEOUT_S,
+        tail: bool = False,
+    ) -> FileAnswer:
         try:
-            return self._deadline.call(lambda: _read_file(path, limit_bytes), timeout_s)
+            return self._deadline.call(lambda: read_file(path, limit_bytes, tail=tail), timeout_s)
         except DeadlineMissedError:
             return FileAnswer(error="ETIMEDOUT")
+        except ValueError:  # a path with a null byte
+            return FileAnswer(error="EINVAL")
         except OSError as err:
             return FileAnswer(error=name_errno(err))
 
@@ -97,13 +116,18 @@ class LiveHost(Host):
 
     def link(self, path: str) -> LinkAnswer:
         try:
-            return LinkAnswer(target=_make_printable(os.readlink(path)))
+            return LinkAnswer(target=_make_printable(self._deadline.call(lambda: os.readlink(path), READ_TIMEOUT_S)))
+        except DeadlineMissedError:
+            return LinkAnswer(error="ETIMEDOUT")
         except OSError as err:
             return LinkAnswer(error=name_errno(err))
 
     def resolve(self, path: str) -> LinkAnswer:
         try:
-            return LinkAnswer(target=_make_printable(os.path.realpath(path, strict=True)))
+            real = self._deadline.call(lambda: os.path.realpath(path, strict=True), READ_TIMEOUT_S)
+            return LinkAnswer(target=_make_printable(real))
+        except DeadlineMissedError:
+            return LinkAnswer(error="ETIMEDOUT")
         except OSError as err:
             return LinkAnswer(error=name_errno(err))
 
@@ -116,7 +140,10 @@ class LiveHost(Host):
             return StatAnswer(error=name_errno(err))
 
     def which(self, name: str) -> FoundAnswer:
-        return FoundAnswer(value=shutil.which(name))
+        try:
+            return FoundAnswer(value=self._deadline.call(lambda: shutil.which(name), READ_TIMEOUT_S))
+        except DeadlineMissedError:  # a directory of PATH on a file server that is gone
+            return FoundAnswer(error="ETIMEDOUT")
 
     def env(self, name: str) -> FoundAnswer:
         return FoundAnswer(value=os.environ.get(name))
@@ -186,24 +213,6 @@ class LiveHost(Host):
 def _make_printable(name: str) -> str:
     """File names may hold any bytes; a recording is UTF-8."""
     return os.fsencode(name).decode("utf-8", errors="replace")
-
-
-def _read_file(path: str, limit_bytes: int) -> FileAnswer:
-    # O_NONBLOCK: opening a FIFO without a writer, or /proc/kmsg, must not wait.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        chunks: list[bytes] = []
-        size = 0
-        while size <= limit_bytes:
-            chunk = os.read(handle, min(1 << 16, limit_bytes + 1 - size))
-            if not chunk:
-                break
-            chunks.append(chunk)
-            size += len(chunk)
-    finally:
-        os.close(handle)
-    data = b"".join(chunks)
-    return FileAnswer(data=data[:limit_bytes], truncated=len(data) > limit_bytes)
 
 
 def _stat_path(path: str) -> StatAnswer:

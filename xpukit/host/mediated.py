@@ -28,7 +28,7 @@ from xpukit.host.level_zero.snapshot import LevelZeroAnswer
 A = TypeVar("A", bound=msgspec.Struct)
 
 # A question's name in a recording: its kind and what it was asked about. Limits and time-outs are not part of it:
-# they say how patient the asker was, not what was asked.
+# they say how patient the asker was, not what was asked. Neither is `tail`: a replay gives what was kept.
 Question = tuple[str, ...]
 
 
@@ -85,11 +85,18 @@ class MediatedHost(Host):
             ),
         )
 
-    def read(self, path: str, *, limit_bytes: int = READ_LIMIT_BYTES, timeout_s: float = READ_TIMEOUT_S) -> FileAnswer:
+    def read(
+        self,
+        path: str,
+        *,
+        limit_bytes: int = READ_LIMIT_BYTES,
+        timeout_s: float = READ_TIMEOUT_S,
+        tail: bool = False,
+    ) -> FileAnswer:
         return self.mediate(
             ("read", path),
             FileAnswer,
-            lambda: self.inner.read(path, limit_bytes=limit_bytes, timeout_s=timeout_s),
+            lambda: self.inner.read(path, limit_bytes=limit_bytes, timeout_s=timeout_s, tail=tail),
         )
 
     def list(self, path: str, *, timeout_s: float = READ_TIMEOUT_S) -> NamesAnswer:

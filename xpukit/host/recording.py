@@ -16,7 +16,9 @@ from xpukit.core.errors import OutputError, UsageError
 from xpukit.core.json_document import encode_json, now_utc
 from xpukit.host.door import Host
 from xpukit.host.mediated import MediatedHost, Question
-from xpukit.host.recording_format import ANSWERS, BLOBS, FORMAT, MANIFEST, Manifest, pack_answer
+from xpukit.host.recording_format import ANSWERS, BLOBS, FORMAT, MANIFEST, Manifest, pack_answer, scrub_words
+from xpukit.host.redaction.directory import redact_directory
+from xpukit.host.redaction.redactor import Redactor
 from xpukit.host.scrub import Scrubber, build_scrubber
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -29,11 +31,18 @@ class RecordingHost(MediatedHost):
     """
 
     def __init__(
-        self, inner: Host, directory: Path, *, command: Sequence[str] = (), scrub: Scrubber | None = None
+        self,
+        inner: Host,
+        directory: Path,
+        *,
+        command: Sequence[str] = (),
+        scrub: Scrubber | None = None,
+        covers: Sequence[str] = (),
     ) -> None:
         super().__init__(inner)
         self.directory = directory
         self._command = tuple(command)
+        self._covers = tuple(covers)
         self._scrub = scrub or build_scrubber(inner.identity())
         self._last: dict[Question, bytes] = {}
         self._created = now_utc()
@@ -48,25 +57,41 @@ class RecordingHost(MediatedHost):
 
     def mediate(self, question: Question, answer_type: type[A], ask: Callable[[], A]) -> A:
         answer = ask()
-        packed = pack_answer(answer, self._scrub, self._store_blob)
-        line = msgspec.json.encode({"question": [self._scrub(part) for part in question], "answer": packed})
+        self.keep(question, answer)
+        return answer
+
+    def keep(self, question: Question, answer: msgspec.Struct) -> None:
+        """Write an answer down that was got elsewhere. For one thread only. Raises OutputError."""
+        if isinstance(self._scrub, Redactor):
+            self._scrub.about(" ".join(question))
+        packed = pack_answer(answer, self._scrub, self._store_blob, question)
+        line = msgspec.json.encode({"question": self._scrub_question(question), "answer": packed})
         if self._last.get(question) != line:
             self._last[question] = line
             try:
                 self._answers.write(line + b"\n")
             except OSError as err:
                 raise OutputError(f"{self.directory / ANSWERS}: {err.strerror}") from err
-        return answer
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         """Finish the recording. Calling it twice does no harm."""
         if self._answers.closed:
             return
         try:
             self._answers.close()
-            self._write_manifest(complete=True)
+            if isinstance(self._scrub, Redactor):
+                self._scrub.about("")
+                redact_directory(self.directory, self._scrub)
+            self._write_manifest(complete=complete)
         except OSError as err:
             raise OutputError(f"{self.directory}: the recording is incomplete: {err.strerror}") from err
+
+    def _scrub_question(self, question: Question) -> list[str]:
+        """Argument lists are scrubbed as a whole; "\\0" stands between a command and its settings."""
+        if "\0" not in question:
+            return scrub_words(question, self._scrub)
+        place = question.index("\0")
+        return [*scrub_words(question[:place], self._scrub), "\0", *scrub_words(question[place + 1 :], self._scrub)]
 
     def _store_blob(self, name: str, content: bytes) -> None:
         blob = self.directory / BLOBS / name
@@ -79,9 +104,11 @@ class RecordingHost(MediatedHost):
             format=FORMAT,
             xpukit_version=__version__,
             created=self._created,
-            command=tuple(self._scrub(word) for word in self._command),
+            command=tuple(scrub_words(self._command, self._scrub)),
             host=self._scrub(self.inner.identity().hostname),
             complete=complete,
+            covers=self._covers,
+            names_map=self._scrub.map.id if isinstance(self._scrub, Redactor) else "",
         )
         write_atomic(self.directory / MANIFEST, encode_json(manifest).encode())
 

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -34,7 +34,11 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Who made the recording, when and of what."""
+    """Who made the recording, when and of what.
+
+    `covers` are the commands whose questions it holds: only for them is an unrecorded question a defect.
+    `names_map` is the id of the map, kept on the host, that can put the names back ("" where nothing was replaced).
+    """
 
     format: str
     xpukit_version: str
@@ -42,6 +46,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     host: str = ""
     complete: bool = False
+    covers: tuple[str, ...] = ()
+    names_map: str = ""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +58,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack_answer(
-    answer: msgspec.Struct, scrub: Callable[[str], str], store_blob: Callable[[str, bytes], None]
+    answer: msgspec.Struct,
+    scrub: Callable[[str], str],
+    store_blob: Callable[[str, bytes], None],
+    question: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """A struct as JSON-ready values, scrubbed, without fields that have their default."""
     packed: dict[str, Any] = {}
@@ -60,43 +69,69 @@ def pack_answer(
         value = getattr(answer, field.name)
         if field.default is not msgspec.NODEFAULT and value == field.default:
             continue
-        packed[field.name] = (
-            _pack_bytes(value, scrub, store_blob)
-            if isinstance(value, bytes)
-            else _scrub_value(msgspec.to_builtins(value), scrub)
-        )
+        if isinstance(value, bytes):
+            packed[field.name] = pack_bytes(scrub_bytes(value, scrub), store_blob)
+        elif question[:1] == ("env",) and field.name == "value" and isinstance(value, str):
+            packed[field.name] = scrub_named(question[1], value, scrub)
+        else:
+            packed[field.name] = scrub_value(msgspec.to_builtins(value), scrub, field.name)
     return packed
 
 
-def _pack_bytes(
-    data: bytes, scrub: Callable[[str], str], store_blob: Callable[[str, bytes], None]
-) -> str | dict[str, str]:
+def pack_bytes(data: bytes, store_blob: Callable[[str, bytes], None]) -> str | dict[str, str]:
+    """Bytes as a recording writes them: text, base64, or the name of a blob."""
+    if len(data) > BLOB_FROM_BYTES:
+        name = name_blob(data)
+        store_blob(name, data)
+        return {"blob": name}
     try:
-        text: str | None = scrub(data.decode("utf-8"))
+        return data.decode("utf-8")
     except UnicodeDecodeError:
-        text = None
-    if text is None and not _looks_binary(data):
-        # A log with a few bad bytes: what it says must still be scrubbed, so the bad bytes are given up.
-        text = scrub(data.decode("utf-8", errors="replace"))
-    if len(data) <= BLOB_FROM_BYTES:
-        return text if text is not None else {"base64": base64.b64encode(data).decode()}
-    content = text.encode() if text is not None else data
-    name = hashlib.sha256(content).hexdigest()[:32]
-    store_blob(name, content)
-    return {"blob": name}
+        return {"base64": base64.b64encode(data).decode()}
 
 
-def _looks_binary(data: bytes) -> bool:
-    return b"\0" in data[:4096]
+def name_blob(content: bytes) -> str:
+    """A blob is named by what it holds."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _scrub_value(value: Any, scrub: Callable[[str], str]) -> Any:
+def scrub_bytes(data: bytes, scrub: Callable[[str], str]) -> bytes:
+    """All bytes are looked at, also those with NULs (an environment); what is no UTF-8 stays byte by byte."""
+    own = getattr(scrub, "scrub_bytes", None)
+    if own is not None:
+        scrubbed: bytes = own(data)
+        return scrubbed
+    return scrub(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def scrub_words(words: Sequence[str], scrub: Callable[[str], str]) -> list[str]:
+    """An argument list: a flag and its value may be two words, so it is scrubbed as a whole."""
+    if not words:
+        return []
+    scrubbed = scrub("\0".join(words)).split("\0")
+    return scrubbed if len(scrubbed) == len(words) else [scrub(word) for word in words]
+
+
+def scrub_named(name: str, value: str, scrub: Callable[[str], str]) -> str:
+    """A value that has a name: the name may say that it is secret."""
+    own = getattr(scrub, "scrub_value", None)
+    return str(own(name, value)) if own is not None else scrub(value)
+
+
+def scrub_value(value: Any, scrub: Callable[[str], str], name: str = "") -> Any:
+    """JSON-ready values, scrubbed; `name` is the field they stand in."""
     if isinstance(value, str):
-        return scrub(value)
+        # File names and arguments may hold any bytes; a recording is UTF-8.
+        printable = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return scrub_named(name, printable, scrub) if name else scrub(printable)
     if isinstance(value, list | tuple):
-        return [_scrub_value(item, scrub) for item in value]
+        if value and all(isinstance(item, str) for item in value):
+            return scrub_words(
+                [item.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for item in value], scrub
+            )
+        return [scrub_value(item, scrub) for item in value]
     if isinstance(value, dict):
-        return {key: _scrub_value(item, scrub) for key, item in value.items()}
+        return {key: scrub_value(item, scrub, str(key)) for key, item in value.items()}
     return value
 
 

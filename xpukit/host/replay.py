@@ -25,6 +25,8 @@ from xpukit.host.answers import (
 from xpukit.host.level_zero.snapshot import LevelZeroAnswer
 from xpukit.host.mediated import MediatedHost, Question
 from xpukit.host.recording_format import BLOBS, RecordingFiles, read_lines, read_manifest, unpack_answer
+from xpukit.host.redaction.answers import replace_in_answer
+from xpukit.host.redaction.pseudonyms import PseudonymMap
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -52,18 +54,32 @@ def _unrecorded(answer_type: type[A], question: Question) -> A:
 class ReplayHost(MediatedHost):
     """Answers from a recording only.
 
-    Strict when the recording was made by this version of xpukit: then an unrecorded question is our defect or the
-    wrong bundle. A recording of another version answers it with the failure UNRECORDED, and `unrecorded` lists
-    what was asked in vain so that the user can be told.
+    Strict when the recording is complete, made by this version of xpukit and covers the `command` that asks: then an
+    unrecorded question is our defect or the wrong bundle. Any other recording answers it with the failure
+    UNRECORDED, and `unrecorded` lists what was asked in vain so that the user can be told.
+
+    `names` puts the real names back, if it is the map that the recording was made with (`put_back` says so).
     """
 
-    def __init__(self, source: Path, *, strict: bool | None = None) -> None:
+    def __init__(
+        self, source: Path, *, strict: bool | None = None, command: str = "", names: PseudonymMap | None = None
+    ) -> None:
         super().__init__(None)
         self._files = RecordingFiles(source)
         self.manifest = read_manifest(self._files)
         self._answers, self.damaged_lines = read_lines(self._files)
+        self._names = names if names is not None and names.id == self.manifest.names_map else None
+        if self._names is not None:
+            put_back = self._names.put_back
+            self.manifest = msgspec.structs.replace(self.manifest, host=put_back(self.manifest.host))
+            answers: dict[Question, list[dict[str, Any]]] = {}
+            for question, lines in self._answers.items():
+                answers.setdefault(tuple(put_back(part) for part in question), []).extend(lines)
+            self._answers = answers
         self._cursor: dict[Question, int] = {}
-        self.strict = strict if strict is not None else self.manifest.xpukit_version == __version__
+        covered = not command or not self.manifest.covers or command in self.manifest.covers
+        ours = self.manifest.xpukit_version == __version__ and self.manifest.complete
+        self.strict = strict if strict is not None else covered and ours
         self.unrecorded: list[Question] = []
 
     def mediate(self, question: Question, answer_type: type[A], ask: Callable[[], A]) -> A:
@@ -73,7 +89,13 @@ class ReplayHost(MediatedHost):
                 raise UnrecordedQuestionError(question, str(self._files.source))
             self.unrecorded.append(question)
             return _unrecorded(answer_type, question)
-        return unpack_answer(packed, answer_type, self._load_blob)
+        answer = unpack_answer(packed, answer_type, self._load_blob)
+        return replace_in_answer(answer, self._names.put_back) if self._names is not None else answer
+
+    @property
+    def has_real_names(self) -> bool:
+        """Whether the names in the answers are this host's own again."""
+        return self._names is not None
 
     def _next_answer(self, question: Question) -> dict[str, Any] | None:
         """Answers of a repeated question come in order; the last one stays."""

@@ -18,6 +18,8 @@ from xpukit.host.head_tail import HeadTail
 
 RUN_LIMIT_BYTES = 8 << 20
 _GRACE_S = 2.0
+# Commands of this moment, so that those started in other threads can be ended too.
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 # Pipes can outlive the command in a grandchild that went into the background; wait no longer than this for them.
 _DRAIN_S = 0.5
 
@@ -63,10 +65,12 @@ def run_process(
     limit_bytes: int = RUN_LIMIT_BYTES,
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    merge_streams: bool = False,
 ) -> Ran:
     """Run `argv` to its end or to `timeout_s`; the whole process group ends with it, also on Ctrl-C.
 
     Output beyond `limit_bytes` keeps head and tail (`dropped_bytes` says how much went); `log` gets all of it.
+    With `merge_streams` standard error goes where standard output goes, in the order it was written.
     """
     command = tuple(argv)
     started = time.monotonic()
@@ -75,7 +79,7 @@ def run_process(
             command,
             stdin=subprocess.PIPE if input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge_streams else subprocess.PIPE,
             env=build_environment(env),
             cwd=cwd,
             start_new_session=True,
@@ -89,6 +93,8 @@ def run_process(
     with contextlib.ExitStack() as stack:
         # A second Ctrl-C while we clean up must not leave the group alive.
         stack.callback(_end_group, process)
+        _RUNNING.add(process)
+        stack.callback(_RUNNING.discard, process)
         log_file = stack.enter_context(log.open("ab")) if log else None
         timed_out = _pump(process, input, started + timeout_s, out, errors, lines, log_file)
         if timed_out:
@@ -110,6 +116,14 @@ def run_process(
         failure=failure,
         dropped_bytes=out.dropped + errors.dropped,
     )
+
+
+def end_running() -> int:
+    """End the commands that run in any thread (Ctrl-C reaches only the main one); how many there were."""
+    running = list(_RUNNING)
+    for process in running:
+        _end_group(process)
+    return len(running)
 
 
 def _answer_unstarted(command: tuple[str, ...], err: OSError | ValueError) -> Ran:
@@ -165,7 +179,8 @@ def _pump(
     exited_at: float | None = None
     with selectors.DefaultSelector() as selector:
         for stream, sink in ((process.stdout, out), (process.stderr, errors)):
-            assert stream is not None
+            if stream is None:  # standard error, merged into standard output
+                continue
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ, sink)
         if process.stdin is not None:

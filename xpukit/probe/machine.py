@@ -10,9 +10,9 @@ import msgspec
 from xpukit.core.finding import Finding, sort_findings
 from xpukit.core.machine import Device, Machine, OtherDevice, Unread
 from xpukit.facts.devices import name_unknown
+from xpukit.host.asked_once import AskedOnceHost
 from xpukit.host.door import Host
 from xpukit.probe import pci
-from xpukit.probe.asked_once import AskedOnceHost
 from xpukit.probe.question import PciFunction, Question, ReadOptions
 from xpukit.probe.registry import list_scope
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from xpukit.host.asked_once import AskedOnceHost
 from xpukit.host.door import Host
-from xpukit.probe.asked_once import AskedOnceHost
 from xpukit.probe.clocks import read_clocks
 from xpukit.probe.pci import list_functions
 from xpukit.probe.pcie_link import read_link

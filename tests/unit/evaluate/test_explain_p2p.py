@@ -247,6 +247,9 @@ def test_foreseen_from_the_machine_alone() -> None:
     assert table == {
         "a770": [],
         "a770_small_bar": [],
+        "b580": [],
+        "b60_no_render": ["ROOT-PORTS", "IOMMU"],
+        "b60_x4_slot": [],
         "b60x4_bmc": ["LINK-NARROW", "ROOT-PORTS", "IOMMU"],
         "b60x8_2s": ["ACS-REDIRECT", "LINK-SPEED", "SOCKETS", "ROOT-PORTS", "IOMMU"],
         "dual_card": ["DUAL-CARD", "PCIE-ERRORS"],

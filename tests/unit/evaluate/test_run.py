@@ -20,8 +20,9 @@ from xpukit.evaluate.embedded.protocol import Event, Request, build_job, parse_w
 from xpukit.evaluate.engines import choose_benchmarks
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.result import Evaluation
-from xpukit.evaluate.run import Evaluator, plan_run
+from xpukit.evaluate.run import Evaluator
 from xpukit.evaluate.run_directory import JobOutcome, RunDirectory, RunOptions
+from xpukit.evaluate.run_plan import plan_run
 from xpukit.facts.suites import JudgeSettings, Suite
 from xpukit.host.answers import FileAnswer, IdentityAnswer, NamesAnswer, Ran
 from xpukit.host.mediated import MediatedHost, Question
@@ -59,9 +60,13 @@ class Quiet:
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, bool]] = []
+        self.told: list[str] = []
 
     def planned(self, jobs: int, estimate_s: float) -> None: ...
     def job_started(self, position: int, name: str, estimate_s: float) -> None: ...
+    def noticed(self, text: str) -> None:
+        self.told.append(text)
+
     def job_finished(self, position: int, outcome: JobOutcome, *, resumed: bool) -> None:
         self.finished.append((outcome.record.name, resumed))
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.unit.evaluate.memory_scopes import CPU, make_gpu, make_scope
-from xpukit.core.measurement import Job, ParsedOutput
+from xpukit.core.measurement import Job, Method, ParsedOutput
 from xpukit.core.units import MIB
 from xpukit.evaluate.benchmarks import (
     matrix_mul,
@@ -33,6 +33,7 @@ TRANSFER = {"sizes_bytes": [4096, 1 << 20]}
 COLLECTIVES: dict[str, Any] = {"sizes": [1 << 20, 1 << 26], "dtypes": ["fp16"], "modes": ["p2p", "usm"]}
 GEMM = {"dtypes": ["fp16", "bf16", "int8", "fp8_e4m3"], "squares": [4096]}
 GPUS = tuple(make_gpu(index) for index in range(4))
+LONG = Method(time_box_s=2.0)
 
 
 def make_host(**programs: str) -> OverlayHost:
@@ -71,7 +72,7 @@ def keys_of(jobs: tuple[Job, ...]) -> list[Any]:
 
 def test_every_ordered_pair_has_its_jobs_and_is_numbered_among_the_visible() -> None:
     gpus = (make_gpu(1), make_gpu(3))
-    plan = ze_peer.plan(make_scope(P2P, *gpus, host=FULL))
+    plan = ze_peer.plan(make_scope(P2P, *gpus, host=FULL, method=LONG))
     commands = [" ".join(job.argv) for job in plan.jobs]
     assert "/tools/ze_peer -s 0 -d 1" in commands
     assert "/tools/ze_peer -s 1 -d 0" in commands
@@ -84,17 +85,17 @@ def test_every_ordered_pair_has_its_jobs_and_is_numbered_among_the_visible() -> 
 
 
 def test_pairs_at_once_from_four_devices_on() -> None:
-    four = ze_peer.plan(make_scope(P2P, *GPUS, host=FULL))
+    four = ze_peer.plan(make_scope(P2P, *GPUS, host=FULL, method=LONG))
     together = [job for job in four.jobs if "--parallel_pair_targets" in job.argv]
     assert len(together) == 4
     assert together[0].argv[1:3] == ("--parallel_pair_targets", "0:1,2:3")
-    three = ze_peer.plan(make_scope(P2P, *GPUS[:3], host=FULL))
+    three = ze_peer.plan(make_scope(P2P, *GPUS[:3], host=FULL, method=LONG))
     assert not any("--parallel_pair_targets" in job.argv for job in three.jobs)
 
 
 def test_sizes_that_ze_peer_cannot_measure_are_said() -> None:
     settings = {"sizes_bytes": [4096, 12288, 1 << 30], "memory_fraction": 0.5}
-    plan = ze_peer.plan(make_scope(settings, *GPUS[:2], host=FULL))
+    plan = ze_peer.plan(make_scope(settings, *GPUS[:2], host=FULL, method=LONG))
     assert {dict(skip.key.params)["bytes"] for skip in plan.skips} == {12288}
     assert any(job.argv[-2:] == ("-z", str(1 << 30)) for job in plan.jobs)
 
@@ -102,20 +103,22 @@ def test_sizes_that_ze_peer_cannot_measure_are_said() -> None:
 @pytest.mark.parametrize("targets", [(CPU,), (make_gpu(0), CPU)], ids=["cpu", "one gpu"])
 def test_fewer_than_two_devices(targets: tuple[Any, ...]) -> None:
     for benchmark, settings in ((ze_peer, P2P), (oneccl_benchmark, COLLECTIVES)):
-        plan = benchmark.plan(make_scope(settings, *targets, host=FULL))
+        plan = benchmark.plan(make_scope(settings, *targets, host=FULL, method=LONG))
         assert plan.jobs == ()
         assert all(skip.reason for skip in plan.skips)
         assert len(plan.skips) >= 3
 
 
 def test_tiles_are_devices_of_their_own() -> None:
-    plan = ze_peer.plan(make_scope(P2P, make_gpu(0, tile=0), make_gpu(0, tile=1), host=FULL))
+    plan = ze_peer.plan(make_scope(P2P, make_gpu(0, tile=0), make_gpu(0, tile=1), host=FULL, method=LONG))
     assert plan.jobs[0].env["ZE_FLAT_DEVICE_HIERARCHY"] == "FLAT"
     assert plan.jobs[0].env["ZE_AFFINITY_MASK"] == "0,1"
 
 
 def test_ze_peak_runs_where_its_kernels_are() -> None:
-    plans = [b.plan(make_scope({}, *GPUS[:2], host=FULL)) for b in (ze_peak, ze_peak_transfer, ze_peak_compute)]
+    plans = [
+        b.plan(make_scope({}, *GPUS[:2], host=FULL, method=LONG)) for b in (ze_peak, ze_peak_transfer, ze_peak_compute)
+    ]
     jobs = [job for plan in plans for job in plan.jobs]
     assert {job.cwd for job in jobs} == {"/tools"}
     assert [job.argv[2] for job in jobs if job.targets == (GPUS[0].label,)] == [
@@ -138,13 +141,13 @@ def test_each_numa_node_by_numactl() -> None:
 
 
 def test_sizes_between_the_doublings_are_said() -> None:
-    plan = ze_bandwidth.plan(make_scope({"sizes_bytes": [4096, 12288]}, GPUS[0], host=FULL))
+    plan = ze_bandwidth.plan(make_scope({"sizes_bytes": [4096, 12288]}, GPUS[0], host=FULL, method=LONG))
     assert {dict(skip.key.params)["bytes"] for skip in plan.skips} == {12288}
     assert plan.jobs[0].argv[-4:] == ("-sb", "4096", "-se", str(256 * MIB))
 
 
 def test_both_ways_to_call_matrix_mul() -> None:
-    installed = matrix_mul.plan(make_scope(GEMM, GPUS[0], host=FULL))
+    installed = matrix_mul.plan(make_scope(GEMM, GPUS[0], host=FULL, method=LONG))
     assert [job.argv[1:] for job in installed.jobs] == [
         (name, "-m", "4096", "-n", "4096", "-k", "4096", "-c", "0") for name in ("half", "bf16", "int8")
     ]
@@ -155,7 +158,7 @@ def test_both_ways_to_call_matrix_mul() -> None:
 
 
 def test_collectives_over_ranks_and_modes() -> None:
-    plan = oneccl_benchmark.plan(make_scope({**COLLECTIVES, "ranks": "powers"}, *GPUS, host=FULL))
+    plan = oneccl_benchmark.plan(make_scope({**COLLECTIVES, "ranks": "powers"}, *GPUS, host=FULL, method=LONG))
     assert [job.argv[:4] for job in plan.jobs][:1] == [("/usr/bin/mpirun", "-np", "2", "/usr/bin/1ccl_benchmark")]
     assert len(plan.jobs) == 2 * 2 * 5
     assert {(job.env["CCL_TOPO_P2P_ACCESS"], dict(job.promises[0].key.params)["mode"]) for job in plan.jobs} == {
@@ -204,7 +207,7 @@ def check(output: ParsedOutput, job: Job) -> None:
 
 
 def test_real_ze_peer_keeps_every_promise(corpus_dir: Path) -> None:
-    two = ze_peer.plan(make_scope(P2P, *GPUS[:2], host=FULL))
+    two = ze_peer.plan(make_scope(P2P, *GPUS[:2], host=FULL, method=LONG))
     for words, name in (
         (("-s", "0", "-d", "1"), "ze_peer/d2_default_i3"),
         (("-s", "0", "-d", "1", "-b", "-t", "transfer_bw"), "ze_peer/d2_b_i3"),
@@ -215,7 +218,7 @@ def test_real_ze_peer_keeps_every_promise(corpus_dir: Path) -> None:
     ):
         job = find_job(two.jobs, *words)
         check(ze_peer.parse(job, run_of(job, corpus_dir, name)), job)
-    four = ze_peer.plan(make_scope(P2P, *GPUS, host=FULL))
+    four = ze_peer.plan(make_scope(P2P, *GPUS, host=FULL, method=LONG))
     job = next(job for job in four.jobs if "--parallel_pair_targets" in job.argv)
     check(ze_peer.parse(job, run_of(job, corpus_dir, "ze_peer/d4_pair_targets_01_23_write_bw")), job)
 
@@ -229,20 +232,20 @@ def test_real_ze_peak_keeps_every_promise(corpus_dir: Path) -> None:
         (ze_peak_compute, "dp_compute"),
         (ze_peak_compute, "int_compute"),
     ):
-        plan = benchmark.plan(make_scope({}, GPUS[0], host=FULL))
+        plan = benchmark.plan(make_scope({}, GPUS[0], host=FULL, method=LONG))
         job = find_job(plan.jobs, "-t", name.removeprefix("d1_"))
         check(benchmark.BENCHMARK.parse(job, run_of(job, corpus_dir, f"ze_peak/{name}")), job)
 
 
 def test_real_ze_bandwidth_keeps_every_promise(corpus_dir: Path) -> None:
-    plan = ze_bandwidth.plan(make_scope(TRANSFER, GPUS[0], host=FULL))
+    plan = ze_bandwidth.plan(make_scope(TRANSFER, GPUS[0], host=FULL, method=LONG))
     (job,) = plan.jobs
     check(ze_bandwidth.parse(job, run_of(job, corpus_dir, "ze_bandwidth/d1_default_i20")), job)
 
 
 def test_real_oneccl_benchmark_keeps_every_promise(corpus_dir: Path) -> None:
     settings = {**COLLECTIVES, "sizes": [1 << 12, 1 << 20], "latency_bytes": 1024, "collectives": ["allreduce"]}
-    plan = oneccl_benchmark.plan(make_scope(settings, *GPUS, host=FULL))
+    plan = oneccl_benchmark.plan(make_scope(settings, *GPUS, host=FULL, method=LONG))
     job = plan.jobs[0]
     check(oneccl_benchmark.parse(job, run_of(job, corpus_dir, "oneccl-benchmark-llmscaler/allreduce_f16_np4")), job)
 
@@ -256,20 +259,20 @@ def test_real_oneccl_benchmark_keeps_every_promise(corpus_dir: Path) -> None:
     ],
 )
 def test_real_failures_give_their_reason(corpus_dir: Path, name: str, words: str) -> None:
-    plan = ze_peer.plan(make_scope(P2P, *GPUS[:2], host=FULL))
+    plan = ze_peer.plan(make_scope(P2P, *GPUS[:2], host=FULL, method=LONG))
     job = find_job(plan.jobs, "-s", "0", "-d", "1")
     assert words in ze_peer.parse(job, run_of(job, corpus_dir, name)).problem
 
 
 def test_a_good_exit_code_without_the_rows_is_no_success() -> None:
-    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL)).jobs[0]
+    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL, method=LONG)).jobs[0]
     output = ze_peak.BENCHMARK.parse(job, Ran(argv=job.argv, rc=0, out=b"hello\n"))
     assert output.measurements == ()
     assert "ended without an error code, but" in output.problem
 
 
 def test_all_rows_and_a_bad_exit_code_is_still_a_problem() -> None:
-    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL)).jobs[0]
+    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL, method=LONG)).jobs[0]
     rows = "".join(f"float{width} : 300.1 GB/s\n" for width in ("", 2, 4, 8, 16))
     ran = Ran(argv=job.argv, rc=-6, failure="signal:6", out=b"Global memory bandwidth (GB/s)\n" + rows.encode())
     output = ze_peak.BENCHMARK.parse(job, ran)
@@ -278,7 +281,7 @@ def test_all_rows_and_a_bad_exit_code_is_still_a_problem() -> None:
 
 
 def test_what_was_not_asked_for_is_no_row() -> None:
-    job = matrix_mul.plan(make_scope(GEMM, GPUS[0], host=FULL)).jobs[0]
+    job = matrix_mul.plan(make_scope(GEMM, GPUS[0], host=FULL, method=LONG)).jobs[0]
     out = b"(1024 x 1024) x (1024 x 1024) matrix multiplication, half precision\nAverage performance: 88.1TF\n"
     output = matrix_mul.parse(job, Ran(argv=job.argv, rc=0, out=out))
     assert output.measurements == ()
@@ -286,7 +289,7 @@ def test_what_was_not_asked_for_is_no_row() -> None:
 
 
 def test_dropped_output_is_said() -> None:
-    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL)).jobs[0]
+    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL, method=LONG)).jobs[0]
     ran = Ran(argv=job.argv, rc=0, dropped_bytes=77)
     output = judge_output(job, ran, (get_tool("ze_peak"),), (), problems=(), notes=())
     assert any("77 bytes" in note for note in output.notes)
@@ -303,5 +306,5 @@ def test_the_launcher_that_is_missing_is_named() -> None:
 
 
 def test_jobs_survive_their_encoding() -> None:
-    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL)).jobs[0]
+    job = ze_peak.plan(make_scope({}, GPUS[0], host=FULL, method=LONG)).jobs[0]
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job

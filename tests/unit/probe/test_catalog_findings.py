@@ -14,6 +14,14 @@ EXPECTED: dict[str, list[tuple[str, str, str]]] = {
     "dual_card": [],
     "a770": [],
     "max1550": [],
+    "b580": [],
+    # As good as its slot: what is wrong there is the doctor's to say.
+    "b60_x4_slot": [],
+    "b60_no_render": [
+        ("XPK-PROBE-LEVEL-ZERO-DENIED", "critical", ""),
+        ("XPK-PROBE-NODE-DENIED", "critical", "0000:18:00.0"),
+        ("XPK-PROBE-NODE-DENIED", "critical", "0000:3a:00.0"),
+    ],
     # The card in the last slot has half of its lanes.
     "b60x4_bmc": [("XPK-PROBE-LINK-DEGRADED", "warning", "0000:7e:00.0")],
     # A user outside of the group render, on a board with a 256 MiB window.

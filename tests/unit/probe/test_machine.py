@@ -12,9 +12,9 @@ from tests.machines.recorded_machines import list_machines, open_loosely, open_m
 from xpukit.core.json_document import encode_json
 from xpukit.core.machine import Device, Machine
 from xpukit.host.answers import FileAnswer, LinkAnswer, NamesAnswer, StatAnswer
+from xpukit.host.asked_once import AskedOnceHost
 from xpukit.host.overlay import OverlayHost
 from xpukit.probe import machine as machine_module
-from xpukit.probe.asked_once import AskedOnceHost
 from xpukit.probe.machine import probe_machine
 from xpukit.probe.question import Question, conform_error
 from xpukit.probe.registry import list_questions

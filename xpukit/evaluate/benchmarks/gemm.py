@@ -19,6 +19,7 @@ from xpukit.evaluate.embedded.gemm_plan import (
     read_settings,
 )
 from xpukit.evaluate.embedded.protocol import Request, build_job, parse_worker_output
+from xpukit.evaluate.side_by_side import claim_cards
 
 
 def plan(scope: Scope) -> Plan:
@@ -28,7 +29,7 @@ def plan(scope: Scope) -> Plan:
     for target in scope.targets:
         cpu = target.kind == "cpu"
         settings = read_settings(scope.settings, cpu=cpu)
-        rates = read_rates(scope, cpu=cpu)
+        rates = read_rates(scope, cpu=cpu, target=target)
         memory = scope.memory_bytes if cpu else target.memory_bytes
         fitting: dict[str, list[Case]] = {}
         for case in list_cases(settings):
@@ -76,4 +77,5 @@ BENCHMARK = Benchmark(
     plan=plan,
     parse=parse_worker_output,
     order=20,
+    claims=claim_cards,
 )

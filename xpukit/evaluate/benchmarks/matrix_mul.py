@@ -11,6 +11,7 @@ from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
 from xpukit.evaluate.embedded.gemm_cases import Case
 from xpukit.evaluate.embedded.gemm_plan import explain_unfit, list_cases, read_rates, read_settings
 from xpukit.evaluate.parsers.matrix_mul import parse_matrix_mul
+from xpukit.evaluate.side_by_side import claim_cards
 from xpukit.evaluate.tools.convert import convert_matrix_mul
 from xpukit.evaluate.tools.jobs import build_tool_job, judge_output, list_gpus, skip_without_gpu
 from xpukit.evaluate.tools.locate import explain_unavailable, find_tool
@@ -25,7 +26,7 @@ _TYPES = {
     "positional": {"fp64": "double", "fp32": "single", "fp16": "half"},
     "options": {"fp64": "double", "fp32": "single", "fp16": "half", "bf16": "bf16", "int8": "int8"},
 }
-_START_S = 6.0  # it fills and checks the matrices on the host
+_START_S = 3.0  # it fills and checks the matrices on the host
 _HOST_S_PER_ELEMENT = 25e-9
 _RUNS = 20
 
@@ -38,11 +39,11 @@ def plan(scope: Scope) -> Plan:
     found = find_tool(scope.host, TOOL)
     env = build_environment(scope.host, found)
     settings = read_settings(scope.settings, cpu=False)
-    rates = read_rates(scope, cpu=False)
     types = _TYPES[found.form or "positional"]
     jobs: list[Job] = []
     skips: list[Skip] = []
     for gpu in gpus:
+        rates = read_rates(scope, cpu=False, target=gpu)
         for case in list_cases(settings):
             if case.shape != "square" or case.dtype not in types:
                 continue
@@ -117,4 +118,5 @@ BENCHMARK = Benchmark(
     order=21,
     rows="gemm",
     available=explain_no_matrix_mul,
+    claims=claim_cards,
 )

@@ -16,6 +16,7 @@ from xpukit.evaluate.embedded.environment import build_worker_environment
 from xpukit.evaluate.embedded.memory_sizes import ARRAYS, list_sizes, method_for, round_to_mib
 from xpukit.evaluate.embedded.protocol import Request, build_job, parse_worker_output
 from xpukit.evaluate.last_level_cache import read_last_level_cache
+from xpukit.evaluate.side_by_side import claim_cards
 
 _CACHE_MULTIPLE = 4
 _GPU_PEAK_FROM_BYTES = 256 * MIB
@@ -117,4 +118,5 @@ BENCHMARK = Benchmark(
     plan=plan,
     parse=parse_worker_output,
     order=30,
+    claims=claim_cards,
 )

@@ -1,13 +1,13 @@
 """Copies between devices (GPUs, or tiles of one): access, bandwidth, latency, for all ordered pairs.
 
-GB/s are 1e9 bytes of payload per second; both directions' payload counts where both run. One worker per first device
-of the pairs, so that a hang costs that device's rows. Pairs that the driver already says cannot reach each other are
-skipped; what goes through the host is measured for them too.
+GB/s are 1e9 bytes of payload per second; both directions' payload counts where both run. A worker has one first
+device and up to four second ones, so that a hang costs those rows. Pairs that the driver already says cannot reach each
+other are skipped; what goes through the host is measured for them too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from xpukit.core.measurement import YES_NO, MetricKey, Promise, Skip, Target, make_key
 from xpukit.core.units import GIB, MIB
@@ -20,6 +20,7 @@ from xpukit.host.level_zero.snapshot import LevelZeroAnswer
 
 _PEAK_FROM_BYTES = 64 * MIB
 _START_S = 4.0
+_PAIRS_EACH = 4
 _METRICS = (("access", YES_NO), ("bandwidth", "GB/s"), ("peak_bandwidth", "GB/s"), ("latency", "us"))
 
 
@@ -42,8 +43,17 @@ def find_refused_pairs(answer: LevelZeroAnswer, targets: Sequence[Target]) -> se
     }
 
 
+def _list_workers(count: int) -> Iterator[tuple[int, list[int]]]:
+    """(first device, second devices) of each worker. Neighbours come first, so that what a suite's duration leaves out
+    are distant pairs, and of no device all."""
+    for begin in range(1, count, _PAIRS_EACH):
+        for source in range(count):
+            distances = range(begin, min(begin + _PAIRS_EACH, count))
+            yield source, sorted((source + distance) % count for distance in distances)
+
+
 def plan(scope: Scope) -> Plan:
-    """One worker per first device; not-applicable rows with fewer than two devices."""
+    """One worker per first device and few second ones; not-applicable rows with fewer than two devices."""
     settings = scope.settings
     targets = tuple(target for target in scope.targets if target.kind == "gpu")
     if len(targets) < 2:
@@ -61,8 +71,8 @@ def plan(scope: Scope) -> Plan:
     refused = find_refused_pairs(scope.host.level_zero(), targets)
     jobs = []
     skips: list[Skip] = []
-    for source, first in enumerate(targets):
-        others = [place for place in range(len(targets)) if place != source]
+    for source, others in _list_workers(len(targets)):
+        first = targets[source]
         both_ways = [[source, place] for place in others if place > source and settings.get("both_ways", True)]
         promises: list[Promise] = []
         ways = 0
@@ -96,7 +106,7 @@ def plan(scope: Scope) -> Plan:
         jobs.append(
             build_job(
                 benchmark="p2p",
-                name=f"p2p from {first.label}",
+                name=f"p2p from {first.label}" + ("" if len(others) == len(targets) - 1 else f" part {others[0]}"),
                 request=request,
                 promises=promises,
                 estimate_s=_START_S + ways * each,

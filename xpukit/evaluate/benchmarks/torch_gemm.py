@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xpukit.evaluate.benchmark import Benchmark
 from xpukit.evaluate.embedded.protocol import parse_worker_output
+from xpukit.evaluate.side_by_side import claim_cards
 from xpukit.evaluate.torch_engine.gemm_jobs import plan_gemm
 from xpukit.evaluate.torch_engine.presence import explain_absence
 
@@ -17,4 +18,5 @@ BENCHMARK = Benchmark(
     rows="gemm",
     settings_of="gemm",
     available=explain_absence,
+    claims=claim_cards,
 )

@@ -17,6 +17,7 @@ from xpukit.evaluate.embedded.kinds.transfer import route_key
 from xpukit.evaluate.embedded.memory_sizes import list_sizes, method_for, round_to_mib
 from xpukit.evaluate.embedded.protocol import Request, build_job, parse_worker_output
 from xpukit.evaluate.last_level_cache import read_last_level_cache
+from xpukit.evaluate.side_by_side import claim_cards_and_nodes
 
 _GPU_PEAK_FROM_BYTES = 64 * MIB
 _START_S = 1.5
@@ -130,4 +131,5 @@ BENCHMARK = Benchmark(
     plan=plan,
     parse=parse_worker_output,
     order=40,
+    claims=claim_cards_and_nodes,
 )

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from xpukit.core.measurement import Job, MetricKey, Param, ParsedOutput, Promise, Skip, Target, make_key
 from xpukit.core.units import GIB, MIB
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
+from xpukit.evaluate.device_rates import estimate_copy_bytes_per_s
 from xpukit.evaluate.embedded.memory_sizes import list_sizes
 from xpukit.evaluate.parsers.ze_bandwidth import parse_ze_bandwidth
+from xpukit.evaluate.side_by_side import claim_cards_and_nodes
 from xpukit.evaluate.tools.convert import PEAK_FROM_BYTES, convert_ze_bandwidth
 from xpukit.evaluate.tools.jobs import (
     UNCOMPRESSED,
@@ -111,8 +113,8 @@ def _build(
     promises: Sequence[Promise],
 ) -> Job:
     iterations = count_iterations(scope)
-    # Two directions and both at once, each size after the one of half of it, slowest link 4 GB/s.
-    estimate_s = 3.0 + 3 * 2 * sizes[-1] * iterations / 8e9
+    # Two directions and both at once, each size after the one of half of it.
+    estimate_s = 2.0 + 3 * 2 * sizes[-1] * iterations / estimate_copy_bytes_per_s(gpu)
     return build_tool_job(
         scope,
         benchmark="ze_bandwidth",
@@ -151,4 +153,5 @@ BENCHMARK = Benchmark(
     order=41,
     rows="transfer",
     available=explain_no_bandwidth,
+    claims=claim_cards_and_nodes,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
+from xpukit.evaluate.side_by_side import claim_cards
 from xpukit.evaluate.tools.peak_jobs import PeakTest, explain_no_peak, list_vector_rows, parse_tests, plan_tests
 
 _TESTS = (
@@ -24,4 +25,5 @@ BENCHMARK = Benchmark(
     order=31,
     rows="memory",
     available=explain_no_peak,
+    claims=claim_cards,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
+from xpukit.evaluate.side_by_side import claim_cards
 from xpukit.evaluate.tools.peak_jobs import PeakTest, explain_no_peak, list_vector_rows, parse_tests, plan_tests
 
 _TESTS = tuple(
@@ -31,4 +32,5 @@ BENCHMARK = Benchmark(
     rows="compute",
     settings_of="gemm",
     available=explain_no_peak,
+    claims=claim_cards,
 )

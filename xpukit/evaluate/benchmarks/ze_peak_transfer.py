@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
+from xpukit.evaluate.side_by_side import claim_cards_and_nodes
 from xpukit.evaluate.tools.peak_jobs import PeakRow, PeakTest, explain_no_peak, parse_tests, plan_tests
 
 _ROWS = tuple(
@@ -27,4 +28,5 @@ BENCHMARK = Benchmark(
     order=42,
     rows="transfer",
     available=explain_no_peak,
+    claims=claim_cards_and_nodes,
 )

@@ -23,6 +23,7 @@ from xpukit.core.measurement import (
 from xpukit.core.units import GIB, MIB
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
 from xpukit.evaluate.benchmarks.p2p import find_refused_pairs
+from xpukit.evaluate.device_rates import estimate_copy_bytes_per_s
 from xpukit.evaluate.embedded.memory_sizes import list_sizes
 from xpukit.evaluate.parsers.ze_peer import PeerOutput, parse_ze_peer
 from xpukit.evaluate.tools.convert import PEAK_FROM_BYTES, convert_ze_peer
@@ -48,7 +49,7 @@ _PARALLEL_BYTES = 256 * MIB
 _CHECK_BYTES = 4 * MIB
 _ROWS = (("access", YES_NO), ("bandwidth", "GB/s"), ("peak_bandwidth", "GB/s"), ("latency", "us"))
 _START_S = 2.0
-_SWEEP_S = 0.16  # 26 sizes, each copied once, over a slow link (4 GB/s)
+_SWEEP_BYTES = 2 * _LARGEST  # 26 sizes, each copied once
 
 
 class _Planner:
@@ -66,6 +67,7 @@ class _Planner:
         self._swept = [size for size in self.sizes if _SMALLEST <= size <= _LARGEST and size & (size - 1) == 0]
         self._single = [size for size in self.sizes if size > _LARGEST and size % MIB == 0]
         self._iterations = count_iterations(scope)
+        self._rate = min(estimate_copy_bytes_per_s(gpu) for gpu in gpus)
         self._parallel_bytes = min(_PARALLEL_BYTES, 1 << max(limit, MIB).bit_length() - 1)
         self.jobs: list[Job] = []
         self.skips: list[Skip] = []
@@ -93,7 +95,7 @@ class _Planner:
                     f"{TOOL} {direction} {size // MIB} MiB {labels[0]} {labels[1]}",
                     (*self._ends(source, target, direction), *_operation(modes), "-z", str(size)),
                     [self._bandwidth(labels, mode, direction, size) for mode in modes],
-                    _START_S + 2 * (self._iterations + 10) * size / 4e9,
+                    _START_S + 2 * (self._iterations + 10) * size / self._rate,
                 )
             for size in self.sizes:
                 if size not in self._swept and size not in self._single:
@@ -126,7 +128,8 @@ class _Planner:
                 key = make_key("p2p", "latency", labels, **about, bytes=self._swept[0])
                 promises.append(Promise(key=key, unit="us", higher_is_better=False))
         if promises:
-            estimate_s = _START_S + _SWEEP_S * self._iterations * len(modes) * (2 if direction == "uni" else 1)
+            swept_s = _SWEEP_BYTES / self._rate * self._iterations * len(modes)
+            estimate_s = _START_S + swept_s * (2 if direction == "uni" else 1)
             self._add(f"{TOOL} {direction} {labels[0]} {labels[1]}", arguments, promises, estimate_s)
 
     def add_parallel(self) -> None:
@@ -146,7 +149,10 @@ class _Planner:
                 arguments += ["-z", str(self._parallel_bytes), *(["-b"] if direction == "bi" else [])]
                 name = f"{TOOL} pairs {direction} {mode}"
                 self._add(
-                    name, arguments, [Promise(key=key, unit="GB/s")], _START_S + (self._iterations + 10) * total / 4e9
+                    name,
+                    arguments,
+                    [Promise(key=key, unit="GB/s")],
+                    _START_S + (self._iterations + 10) * total / self._rate,
                 )
 
     def _ends(self, source: int, target: int, direction: str) -> tuple[str, ...]:
@@ -191,13 +197,14 @@ def plan(scope: Scope) -> Plan:
         return Plan(skips=tuple(skips))
     refused = find_refused_pairs(scope.host.level_zero(), gpus)
     planner = _Planner(scope, gpus, find_tool(scope.host, TOOL))
-    for source in range(len(gpus)):
-        for target in range(len(gpus)):
-            if source != target:
-                add = planner.add_refused if (source, target) in refused else planner.add_pair
-                add(source, target)
-    if not refused:
-        planner.add_parallel()
+    # Neighbours first, so that what a suite's duration leaves out are distant pairs, and of no device all.
+    for distance in range(1, len(gpus)):
+        for source in range(len(gpus)):
+            target = (source + distance) % len(gpus)
+            add = planner.add_refused if (source, target) in refused else planner.add_pair
+            add(source, target)
+        if distance == 1 and not refused:
+            planner.add_parallel()
     return Plan(jobs=tuple(planner.jobs), skips=tuple(planner.skips))
 
 

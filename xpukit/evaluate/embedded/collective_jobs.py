@@ -10,7 +10,7 @@ import msgspec
 
 from xpukit.core.errors import BadFactsError
 from xpukit.core.measurement import Job, Method, ParsedOutput, Promise, Skip, Target
-from xpukit.core.units import parse_cpu_list
+from xpukit.evaluate.allowed_cpus import count_allowed_cpus
 from xpukit.evaluate.benchmark import Plan, Scope
 from xpukit.evaluate.embedded.collective_maths import COLLECTIVES, ITEM_BYTES, round_bytes
 from xpukit.evaluate.embedded.environment import build_worker_environment
@@ -78,15 +78,6 @@ def choose_rank_counts(most: int, rule: str) -> tuple[int, ...]:
         return tuple(range(2, most + 1))
     powers = [1 << exponent for exponent in range(1, most.bit_length()) if 1 << exponent <= most]
     return tuple(sorted({*powers, most}))
-
-
-def count_allowed_cpus(scope: Scope) -> int:
-    """Processors that this process may run on, by the nodes of the scope, else as the kernel says; 1 when unknown."""
-    cpus = {cpu for _, text in scope.numa_nodes for cpu in parse_cpu_list(text)}
-    if not cpus:
-        found = re.search(r"^Cpus_allowed_list:\s*(\S+)", scope.host.read("/proc/self/status").text, re.MULTILINE)
-        cpus = set(parse_cpu_list(found.group(1))) if found else set()
-    return max(1, len(cpus))
 
 
 def list_cases(settings: Settings, collectives: Sequence[str], ranks: int, dtypes: Sequence[str]) -> tuple[Case, ...]:

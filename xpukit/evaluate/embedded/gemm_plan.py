@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import BadFactsError
-from xpukit.core.measurement import Method
+from xpukit.core.measurement import Method, Target
 from xpukit.core.units import format_bytes, parse_cpu_list
 from xpukit.evaluate.benchmark import Scope
+from xpukit.evaluate.device_rates import estimate_gpu_rates
 from xpukit.evaluate.embedded.gemm_cases import DATA_TYPES, INT4_GROUP, Case
 from xpukit.host.native.onednn import bytes_of
 
@@ -123,10 +124,10 @@ def estimate_cpu_rates(flags: Iterable[str], cores: int) -> dict[str, float]:
 _GPU_RATES = dict.fromkeys(DATA_TYPES, 1e12) | {"fp64": 0.1e12, "fp32": 3e12, "tf32": 3e12}
 
 
-def read_rates(scope: Scope, *, cpu: bool) -> dict[str, float]:
-    """Rough rates of the device kind, in operations per second."""
+def read_rates(scope: Scope, *, cpu: bool, target: Target | None = None) -> dict[str, float]:
+    """Rough rates of the device, in operations per second."""
     if not cpu:
-        return _GPU_RATES
+        return estimate_gpu_rates(target, _GPU_RATES)
     info = scope.host.read("/proc/cpuinfo").text
     flags = next((line.partition(":")[2].split() for line in info.splitlines() if line.startswith("flags")), [])
     cores = sum(len(parse_cpu_list(cpus)) for _, cpus in scope.numa_nodes)

@@ -25,10 +25,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's line: a measurement, a reason why a promised metric will not come, a note, why it
-    gives up, or the end."""
+    """A worker's line: a measurement, a reason why a promised metric will not come or cannot exist on this device, a
+    note, why it gives up, or the end."""
 
-    event: Literal["measurement", "missing", "note", "failed", "done"]
+    event: Literal["measurement", "missing", "impossible", "note", "failed", "done"]
     measurement: Measurement | None = None
     key: MetricKey | None = None
     text: str = ""
@@ -74,6 +74,7 @@ def parse_worker_output(job: Job, ran: Ran) -> ParsedOutput:
     """Read a worker's lines. Lines that are not ours (a library's chatter) are passed over."""
     measurements: list[Measurement] = []
     reasons: list[tuple[MetricKey, str]] = []
+    impossible: list[tuple[MetricKey, str]] = []
     notes: list[str] = []
     done = False
     said = ""
@@ -92,6 +93,8 @@ def parse_worker_output(job: Job, ran: Ran) -> ParsedOutput:
             measurements.append(event.measurement)
         elif event.event == "missing" and event.key is not None:
             reasons.append((event.key, event.text))
+        elif event.event == "impossible" and event.key is not None:
+            impossible.append((event.key, event.text))
         elif event.event == "note":
             notes.append(event.text)
         elif event.event == "failed":
@@ -105,6 +108,7 @@ def parse_worker_output(job: Job, ran: Ran) -> ParsedOutput:
     return ParsedOutput(
         measurements=tuple(measurements),
         reasons=tuple(reasons),
+        impossible=tuple(impossible),
         notes=tuple(notes),
         problem=problem,
         measuring_s=measuring_s,

@@ -37,6 +37,9 @@ class Emitter:
     def missing(self, key: MetricKey, reason: str) -> None:
         self._write(Event(event="missing", key=key, text=reason))
 
+    def impossible(self, key: MetricKey, reason: str) -> None:
+        self._write(Event(event="impossible", key=key, text=reason))
+
     def note(self, text: str) -> None:
         self._write(Event(event="note", text=text))
 

@@ -17,8 +17,8 @@ from xpukit.host.answers import Ran
 UNCOMPRESSED = {"NEOReadDebugKeys": "1", "RenderCompressedBuffersEnabled": "0"}
 
 # Copies of each size: what the tools do by themselves, and what a suite with short time boxes asks for.
-ITERATIONS, FEW_ITERATIONS = 50, 10
-_SHORT_BOX_S = 0.3
+ITERATIONS, SOME_ITERATIONS, FEW_ITERATIONS = 50, 20, 10
+_SHORT_BOX_S, _LONG_BOX_S = 0.3, 1.0
 
 _SHORTEST_TIMEOUT_S = 120.0
 _REASONS = 3  # of what a tool complained about, in a row's reason
@@ -31,7 +31,8 @@ def list_gpus(scope: Scope) -> list[Target]:
 
 def count_iterations(scope: Scope) -> int:
     """How often a copy is repeated (-i)."""
-    return ITERATIONS if scope.method.time_box_s >= _SHORT_BOX_S else FEW_ITERATIONS
+    box_s = scope.method.time_box_s
+    return ITERATIONS if box_s >= _LONG_BOX_S else SOME_ITERATIONS if box_s >= _SHORT_BOX_S else FEW_ITERATIONS
 
 
 def skip_without_gpu(scope: Scope, benchmark: str, rows: Sequence[tuple[str, str]], **params: Param) -> Plan:

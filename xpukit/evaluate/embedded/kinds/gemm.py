@@ -41,6 +41,9 @@ def measure_on(bench: Bench, request: Request, emit: Emitter) -> None:
         group = sorted(members, key=lambda case: case.m)
         try:
             bench.measure_group(group)
+        except onednn.NotSupportedError as err:
+            for case in group:
+                emit.impossible(case.build_key("gemm", label), err.message)
         except (CouldNotJudgeError, MemoryError) as err:
             reason = err.message if isinstance(err, CouldNotJudgeError) else "not enough main memory"
             for case in group:
@@ -79,6 +82,9 @@ class Bench:
         for case in wanted:
             try:
                 product = self.prepare(case, problem)
+            except onednn.NotSupportedError as err:
+                self._emit.impossible(self._key(case), err.message)
+                continue
             except CouldNotJudgeError as err:
                 self._emit.missing(self._key(case), err.message)
                 continue
@@ -111,7 +117,7 @@ class Bench:
     def check_dtype(self, case: Case) -> None:
         device = None if self._cpu else self._open().device
         if device is not None and case.dtype == "fp64" and not device.has_aspect_fp64:
-            raise CouldNotJudgeError("this GPU has no fp64 arithmetic")
+            raise onednn.NotSupportedError("this GPU has no fp64 arithmetic")
 
     def _open(self) -> onednn.Engine:
         if self._engine is None:

@@ -1,0 +1,112 @@
+"""Where the Docker daemon listens, and why it cannot be reached."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from xpukit.host.docker_values import Reach
+
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+_SCHEMES = ("unix", "tcp", "http", "https", "ssh")
+_START_HINT = "start it: sudo systemctl start docker (installed as docker.io or docker-ce)"
+
+
+def find_address() -> str:
+    """The daemon that the docker client of this user would speak to: DOCKER_HOST, its current context, the default."""
+    given = os.environ.get("DOCKER_HOST", "")
+    if given:
+        return given
+    folder = Path(os.environ.get("DOCKER_CONFIG", "") or Path.home() / ".docker")
+    name = os.environ.get("DOCKER_CONTEXT", "") or str(_read_json(folder / "config.json").get("currentContext", ""))
+    if name and name != "default":
+        meta = _read_json(folder / "contexts" / "meta" / sha256(name.encode()).hexdigest() / "meta.json")
+        endpoint = meta.get("Endpoints", {})
+        found = endpoint.get("docker", {}).get("Host", "") if isinstance(endpoint, dict) else ""
+        if found:
+            return str(found)
+    return DEFAULT_ADDRESS
+
+
+def check_address(address: str, *, timeout_s: float = 5.0) -> Reach:
+    """Open a connection and close it again: the three usual reasons have errors of their own."""
+    parts = urlsplit(address)
+    if parts.scheme not in _SCHEMES:
+        return Reach(
+            address=address,
+            kind="bad-address",
+            message=f"{address}: not an address of a Docker daemon",
+            hint="DOCKER_HOST is unix:///path/of/socket, tcp://host:port or ssh://user@host; unset it for the default",
+        )
+    try:
+        if parts.scheme == "unix":
+            _touch_socket(parts.path or parts.netloc, timeout_s)
+        elif parts.scheme in ("tcp", "http", "https"):
+            if not parts.hostname:
+                raise socket.gaierror(socket.EAI_NONAME, "no host is named")
+            port = parts.port or (443 if parts.scheme == "https" else 2375)
+            socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
+    except ValueError as err:  # a port that is no number
+        return Reach(address=address, kind="bad-address", message=f"{address}: {err}", hint="correct DOCKER_HOST")
+    except socket.gaierror as err:
+        return Reach(
+            address=address,
+            kind="bad-address",
+            message=f"{address}: the host is not known ({err.strerror})",
+            hint="correct DOCKER_HOST, or unset it to use this machine's daemon",
+        )
+    except OSError as err:
+        return _explain_os_error(address, err)
+    return Reach(address=address)
+
+
+def _touch_socket(path: str, timeout_s: float) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout_s)
+        client.connect(path)
+
+
+def _explain_os_error(address: str, err: OSError) -> Reach:
+    reason = err.strerror or str(err) or type(err).__name__
+    if err.errno in (errno.EACCES, errno.EPERM):
+        return Reach(
+            address=address,
+            kind="no-permission",
+            message=f"this user may not talk to the Docker daemon at {address}",
+            hint="join the group docker (sudo usermod -aG docker $USER), log in again; or run with sudo",
+        )
+    if err.errno == errno.ENOENT:
+        message = f"no Docker daemon at {address}: the socket is not there"
+        return Reach(address=address, kind="no-daemon", message=message, hint=_hint_start(address))
+    if err.errno == errno.ECONNREFUSED:
+        message = f"no Docker daemon at {address}: nothing listens there"
+        return Reach(address=address, kind="no-daemon", message=message, hint=_hint_start(address))
+    if err.errno in (errno.ENOTSOCK, errno.ENOTDIR) or "too long" in reason:
+        return Reach(
+            address=address, kind="bad-address", message=f"{address}: {reason}", hint="correct DOCKER_HOST, or unset it"
+        )
+    return Reach(
+        address=address,
+        kind="no-answer",
+        message=f"the Docker daemon at {address} does not answer: {reason}",
+        hint="look at the daemon: systemctl status docker, journalctl -u docker",
+    )
+
+
+def _hint_start(address: str) -> str:
+    if address == DEFAULT_ADDRESS:
+        return _START_HINT
+    return f"{_START_HINT}; the address comes from DOCKER_HOST or the docker context: correct or unset it"
+
+
+def _read_json(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    try:
+        parsed = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

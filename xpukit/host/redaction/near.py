@@ -1,0 +1,67 @@
+"""Where in a text a rule can match at all: lines around its hints. Most of a log is never looked at by most rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# What a pattern may look at before and behind its hint, in characters; whole lines are taken.
+_BEFORE = 256
+_BEHIND = 512
+# Below this, cutting a text up costs more than it saves.
+_SHORT = 2048
+
+Spans = list[tuple[int, int]]
+
+
+def find_spans(text: str, low: str, hints: tuple[str, ...], probe: re.Pattern[str] | None = None) -> Spans:
+    """(begin, end) of whole lines around each hint (lower case, sought in `low`) or match of `probe`, in order.
+
+    [] where there is none; one span over all for a short text and where hints are many.
+    """
+    size = len(text)
+    if probe is not None:
+        if size < _SHORT:
+            return [(0, size)] if probe.search(text) is not None else []
+        return _merge(text, (match.start() for match in probe.finditer(text)))
+    if not hints:
+        return [(0, size)]
+    present = [hint for hint in hints if hint in low]
+    if not present:
+        return []
+    # Some capitals become two characters: then places in `low` are not places in `text`.
+    if size < _SHORT or len(low) != size:
+        return [(0, size)]
+    places: list[int] = []
+    most = size // 200
+    for hint in present:
+        place = low.find(hint)
+        while place >= 0:
+            places.append(place)
+            if len(places) > most:
+                return [(0, size)]
+            place = low.find(hint, place + 1)
+    places.sort()
+    return _merge(text, iter(places))
+
+
+def _merge(text: str, places: Iterator[int]) -> Spans:
+    spans: Spans = []
+    size = len(text)
+    end = -1
+    begin = 0
+    for place in places:
+        if place + _BEHIND <= end:
+            continue
+        start = text.rfind("\n", 0, max(0, place - _BEFORE)) + 1
+        stop = text.find("\n", min(size, place + _BEHIND))
+        stop = size if stop < 0 else stop + 1
+        if end < 0:
+            begin = start
+        elif start > end:
+            spans.append((begin, end))
+            begin = start
+        end = max(end, stop)
+    if end >= 0:
+        spans.append((begin, end))
+    return spans

@@ -1,0 +1,191 @@
+"""The second opinion: a finished archive searched once more, by rules written apart from the redactor's.
+
+It looks for what an attacker would: known prefixes, random-looking values behind secret names, key blocks, logins,
+addresses, and whatever this host is known to hold. It reports places, never what stands there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from xpukit.host.answers import IdentityAnswer
+from xpukit.host.recording_format import ANSWERS, read_archive
+from xpukit.host.redaction.near import find_spans
+from xpukit.host.redaction.scan_rules import SCAN_RULES, is_harmless_name, is_secret_setting
+
+_AROUND = 200
+
+
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something was left: never the text itself. `line` counts from 1."""
+
+    file: str
+    line: int
+    rule: str
+
+
+def scan_bundle(
+    path: Path,
+    *,
+    identity: IdentityAnswer,
+    literals: Collection[str] = (),
+    leaves: Callable[[str], bool] = lambda text: False,
+) -> tuple[Leak, ...]:
+    """Every place of an archive or directory that still seems to hold something private, in order.
+
+    `literals` are what the redactor replaced, handed over in memory; `leaves` says whether it leaves all of a text as
+    it is when it looks for them again (a name inside a longer word). Raises BadRecordingError for what is no archive.
+    """
+    members = _read_members(path)
+    wanted = _Wanted(_list_literals(identity, literals, os.environ), leaves)
+    leaks: list[Leak] = []
+    for name, content in sorted(members.items()):
+        leaks += _find(name, 0, name, wanted)
+        leaks += _scan_member(name, content, wanted)
+    return tuple(dict.fromkeys(leaks))
+
+
+def _read_members(path: Path) -> Mapping[str, bytes]:
+    if not path.is_dir():
+        return read_archive(path)
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def _list_literals(
+    identity: IdentityAnswer, literals: Collection[str], environment: Mapping[str, str]
+) -> dict[str, re.Pattern[str]]:
+    """What this host is known to hold: text (lower case) -> the pattern that finds it alone."""
+    words: dict[str, str] = {word: "replaced-text" for word in literals if len(word) >= 6}
+    for name in (identity.hostname, identity.hostname.partition(".")[0], identity.username):
+        if len(name) >= 4 and not is_harmless_name(name):
+            words[name] = "identity"
+    words.update(dict.fromkeys(list_environment_secrets(environment), "environment"))
+    return {
+        f"{rule}\0{word.lower()}": re.compile(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", re.IGNORECASE)
+        for word, rule in words.items()
+    }
+
+
+def list_environment_secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Values of variables whose names say that they are secret, and that are no words of a language."""
+    return tuple(
+        value
+        for name, value in environment.items()
+        if is_secret_setting(name)
+        and 8 <= len(value) <= 4096
+        and not value.startswith(("/", "~"))
+        and (not value.isalpha() or len(value) >= 16)
+        and not value.replace(".", "").isdigit()
+        and _is_random(value, 2.0)
+    )
+
+
+def list_own_secrets() -> tuple[str, ...]:
+    """Those of this process."""
+    return list_environment_secrets(os.environ)
+
+
+def _is_random(value: str, bits: float) -> bool:
+    """Shannon entropy in bits per character."""
+    counts = Counter(value)
+    return -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values()) >= bits
+
+
+class _Wanted(NamedTuple):
+    """What is looked for as it stands: "rule, NUL, text" -> pattern; `leaves` as in `scan_bundle`."""
+
+    literals: Mapping[str, re.Pattern[str]]
+    leaves: Callable[[str], bool]
+
+
+def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
+    text = content.decode("utf-8", "surrogateescape")
+    if not name.endswith((".json", ".jsonl")):
+        yield from _find_lines(name, text, wanted)
+        return
+    for number, line in enumerate(text.split("\n") if name.endswith(".jsonl") else [text], 1):
+        try:
+            document = msgspec.json.decode(line.encode("utf-8", "surrogateescape"))
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            yield from _find_lines(name, line, wanted, number - 1)
+            continue
+        yield from _find(name, number if name.endswith(".jsonl") else 1, _flatten(document, name == ANSWERS), wanted)
+        if not name.endswith(".jsonl"):
+            yield from _find_lines(name, line, wanted)
+
+
+def _find_lines(name: str, text: str, wanted: _Wanted, before: int = 0) -> Iterator[Leak]:
+    for rule, position in _match(text, wanted):
+        yield Leak(file=name, line=before + text.count("\n", 0, position) + 1, rule=rule)
+
+
+def _find(name: str, line: int, text: str, wanted: _Wanted) -> Iterator[Leak]:
+    for rule, _ in _match(text, wanted):
+        yield Leak(file=name, line=line, rule=rule)
+
+
+def _match(text: str, wanted: _Wanted) -> Iterator[tuple[str, int]]:
+    low = text.lower()
+    for key, pattern in wanted.literals.items():
+        rule, _, word = key.partition("\0")
+        if word not in low:
+            continue
+        for found in pattern.finditer(text):
+            around = text[max(0, found.start() - _AROUND) : found.end() + _AROUND]
+            if rule != "replaced-text" or not wanted.leaves(around):
+                yield rule, found.start()
+                break
+    for scan_rule in SCAN_RULES:
+        for begin, end in find_spans(text, low, scan_rule.hints):
+            for match in scan_rule.pattern.finditer(text, begin, end):
+                if scan_rule.is_leak(match):
+                    yield scan_rule.name, match.start()
+
+
+def _flatten(document: Any, is_answer: bool) -> str:
+    """All texts of a JSON document as `name=text` lines; base64 decoded; words of one list side by side."""
+    parts: list[str] = []
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict):
+            if set(value) == {"base64"} and isinstance(value["base64"], str):
+                parts.append(_decode(value["base64"]))
+                return
+            for key, item in value.items():
+                walk(item, str(key))
+        elif isinstance(value, list):
+            if value and all(isinstance(item, str) for item in value):
+                parts.append(" ".join(f'"{item}"' if " " in item else item for item in value))
+                parts.extend(value)
+            else:
+                for item in value:
+                    walk(item, name)
+        elif isinstance(value, str):
+            parts.append(value if name in ("data", "out", "err", "") else f"{name}={value}")
+
+    walk(document, "")
+    if is_answer and isinstance(document, dict):
+        question = document.get("question", ())
+        answer = document.get("answer", {})
+        if list(question[:1]) == ["env"] and len(question) == 2 and isinstance(answer, dict):
+            parts.append(f"{question[1]}={answer.get('value') or ''}")
+        if list(question[:1]) == ["read"] and isinstance(answer, dict) and isinstance(answer.get("data"), str):
+            parts.append(f"file {question[1]} = {answer['data'].strip()}")
+    return "\n".join(parts).replace("\0", "\n")
+
+
+def _decode(text: str) -> str:
+    try:
+        return base64.b64decode(text).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError):
+        return text

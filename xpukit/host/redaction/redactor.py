@@ -1,0 +1,237 @@
+"""`Redactor`: text in, text without secrets and names out. The scrubber of every recording."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from xpukit.host.answers import IdentityAnswer
+from xpukit.host.redaction import headers, identifiers, key_blocks, named_values, names, network, tokens
+from xpukit.host.redaction.learned import LearnedSecrets
+from xpukit.host.redaction.pseudonyms import PseudonymMap, Render
+from xpukit.host.redaction.report import RedactionReport, RuleKind
+from xpukit.host.redaction.rule import MARK, Rule
+
+# Secrets first: what is gone cannot be mistaken for a name. Blocks before all else, for they hold the rest.
+RULES: tuple[Rule, ...] = (
+    *key_blocks.RULES,
+    *tokens.RULES,
+    *headers.RULES,
+    *named_values.RULES,
+    *identifiers.RULES,
+    *network.RULES,
+    *names.RULES,
+)
+_LABEL_LIMIT = 160
+# Paths, argument lists and words come again and again.
+_REMEMBERED_CHARS = 400
+
+
+def list_rules() -> tuple[Rule, ...]:
+    """Every rule once, by name."""
+    return tuple({rule.name: rule for rule in RULES}.values())
+
+
+class Redactor:
+    """Knows what it replaced: the second time it is the same, and what was learned in one file goes from the next.
+
+    `known` are the pseudonyms of earlier bundles; `without` switches rules off by name; `users` and `hosts` are names
+    to look for from the start.
+    """
+
+    def __init__(
+        self,
+        identity: IdentityAnswer,
+        *,
+        known: PseudonymMap | None = None,
+        without: frozenset[str] = frozenset(),
+        users: Collection[str] = (),
+        hosts: Collection[str] = (),
+    ) -> None:
+        self.map = known if known is not None else PseudonymMap()
+        # What rules see: set only while a content is scrubbed, for an error name beside it is no host name.
+        self.label = ""
+        self._about = ""
+        self._without = without
+        self._rules = tuple(rule for rule in RULES if rule.name not in without)
+        self._secrets = LearnedSecrets()
+        self._names: dict[str, set[str]] = {kind: set() for kind in names.RENDER}
+        self._counts: Counter[str] = Counter()
+        self._files: dict[str, Counter[str]] = {}
+        self._is_counting = True
+        # Short texts in which nothing was found, until something new is learned.
+        self._harmless: set[str] = set()
+        self._ordered: dict[str, list[str]] = {}
+        for kind in names.RENDER:
+            for name in self.map.names.get(kind, {}):
+                self.learn(kind, name)
+        for name in (identity.hostname, *hosts):
+            self._learn_host(name)
+        for name in (identity.username, *users):
+            self.learn("user", name)
+
+    # What callers use
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets and names. Doing it again changes nothing."""
+        if text in self._harmless and not self.label:
+            return text
+        given, low = text, text.lower()
+        for rule in self._rules:
+            changed = rule.run(text, low, self)
+            if changed is not text:
+                text, low = changed, changed.lower()
+        text = self._remove_learned(text)
+        if text == given and len(text) <= _REMEMBERED_CHARS and not self.label:
+            self._harmless.add(text)
+        return text
+
+    def scrub_bytes(self, data: bytes) -> bytes:
+        """Bytes of any kind: what is no UTF-8 stays as it is, byte by byte."""
+        self.label = self._about if identifiers.is_one_value(self._about) else ""
+        try:
+            return self(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        finally:
+            self.label = ""
+
+    def remove_late(self, text: str) -> str:
+        """What was learned after this text was scrubbed: the second look at a finished recording."""
+        text = self._remove_learned(text)
+        for kind, known in self.map.names.items():
+            if kind in names.RENDER or kind == "ipv4-net":
+                continue
+            for name, pseudonym in known.items():
+                if len(name) >= 8 and name in text:
+                    pattern = rf"(?<![A-Za-z0-9.:]){re.escape(name)}(?![A-Za-z0-9:]|[.]\d)"
+                    text = re.sub(pattern, lambda _match, pseudonym=pseudonym: pseudonym, text)  # type: ignore[misc]
+        return text
+
+    def scrub_value(self, name: str, value: str) -> str:
+        """The value of a setting with a name: an environment variable, a property, a field."""
+        if named_values.NAME not in self._without:
+            value = named_values.hide_named_value(name, value, self)
+        if MARK in value:
+            return self._remove_learned(value)
+        # What the rules know by the name before it; the value alone is what stands behind it then.
+        prefix = f"{name}="
+        whole = self(prefix + value)
+        return whole.removeprefix(prefix) if whole.startswith(prefix) else self(value)
+
+    def scrub_words(self, words: Iterable[str]) -> tuple[str, ...]:
+        """An argument list: a flag and its value may be two words."""
+        given = tuple(words)
+        scrubbed = tuple(self("\0".join(given)).split("\0")) if given else ()
+        return scrubbed if len(scrubbed) == len(given) else tuple(self(word) for word in given)
+
+    def about(self, label: str) -> None:
+        """What is scrubbed from here on: the file or command, for the counts and for what its content is."""
+        self._about = label
+
+    def report(self) -> RedactionReport:
+        """The counts so far; the labels themselves scrubbed."""
+        kinds = {rule.name: rule for rule in list_rules()}
+        counting, self._is_counting = self._is_counting, False
+        files: dict[str, dict[str, int]] = {}
+        for label, counts in self._files.items():
+            shown = files.setdefault(self(label)[:_LABEL_LIMIT], {})
+            for rule, count in counts.items():
+                shown[rule] = shown.get(rule, 0) + count
+        self._is_counting = counting
+        counted = {name: self._counts[name] for name in kinds}
+        return RedactionReport(
+            map_id=self.map.id,
+            secrets=sum(counted[name] for name, rule in kinds.items() if rule.removes == "secret"),
+            names=sum(counted[name] for name, rule in kinds.items() if rule.removes == "name"),
+            rules=counted,
+            kinds={
+                name: RuleKind(removes=rule.removes, what=rule.what, off=name in self._without)
+                for name, rule in kinds.items()
+            },
+            files={label: dict(sorted(counts.items())) for label, counts in sorted(files.items())},
+            switched_off=tuple(sorted(self._without & set(kinds))),
+        )
+
+    def leaves(self, text: str) -> bool:
+        """Whether nothing that was learned is replaced in a text: what stands there is part of something else."""
+        counting, self._is_counting = self._is_counting, False
+        try:
+            return self.remove_late(text) == text
+        finally:
+            self._is_counting = counting
+
+    def learn_secrets(self, values: Iterable[str]) -> None:
+        """Secrets known beforehand (of this process's environment): they go wherever they stand."""
+        for value in values:
+            if self._secrets.add(named_values.NAME, value):
+                self._harmless.clear()
+
+    def list_literals(self) -> frozenset[str]:
+        """What was replaced, for the scan of the finished archive. It stays in memory: it is never written."""
+        # A plain word that was once a name (a process's `user=version`) stands in other texts for other reasons.
+        found = {
+            name
+            for known in self.map.names.values()
+            for name in known
+            if len(name) >= 6 and not name.isalpha() and not names.is_common(name)
+        }
+        return frozenset(found - set(self.map.names.get("ipv4-net", {})) | set(self._secrets.by_text))
+
+    # What rules use
+
+    def hide(self, rule: str, secret: str) -> str:
+        self._count(rule)
+        if self._secrets.add(rule, secret):
+            self._harmless.clear()
+        return f"{MARK}{rule}]"
+
+    def stand_in(self, rule: str, kind: str, name: str, render: Render, canonical: str = "") -> str:
+        pseudonym = self.map.assign(kind, name, render, canonical)
+        if rule and pseudonym != name:
+            self._count(rule)
+        return pseudonym
+
+    def learn(self, kind: str, name: str) -> None:
+        distinct = names.is_distinct(name) if kind in ("host", "user") else len(name) >= 6
+        if kind in self._names and distinct and name not in self._names[kind] and not self.map.is_pseudonym(name):
+            self._names[kind].add(name)
+            self._harmless.clear()
+            self._ordered.pop(kind, None)
+
+    def knows(self, kind: str, name: str) -> bool:
+        return self.map.find(kind, name) is not None
+
+    # Own
+
+    def _learn_host(self, name: str) -> None:
+        host, domain = names.split_host(name)
+        self.learn("host", host)
+        if domain and not names.is_public_domain(domain):
+            self.learn("domain", domain)
+
+    def _count(self, rule: str, times: int = 1) -> None:
+        if self._is_counting:
+            self._counts[rule] += times
+            self._files.setdefault(self._about, Counter())[rule] += times
+
+    def _remove_learned(self, text: str) -> str:
+        text, counts = self._secrets.remove_from(text)
+        for rule, count in counts.items():
+            self._count(rule, count)
+        low = text.lower()
+        for kind, rule in (("domain", "host-name"), ("host", "host-name"), ("user", "user-name"), ("serial", "serial")):
+            if rule in self._without:
+                continue
+            if kind not in self._ordered:
+                self._ordered[kind] = sorted(self._names[kind], key=lambda name: (-len(name), name))
+            for name in self._ordered[kind]:
+                if name.lower() not in low:
+                    continue
+                render = names.RENDER[kind]
+                text = names.compile_name(name).sub(
+                    lambda match, kind=kind, rule=rule, render=render: self.stand_in(  # type: ignore[misc]
+                        rule, kind, match.group(), render
+                    ),
+                    text,
+                )
+        return text

@@ -1,0 +1,104 @@
+"""Secrets that show by their own form: tokens with a prefix, JSON web tokens, password hashes."""
+
+from __future__ import annotations
+
+from xpukit.host.redaction.rule import Rule, build_secret_rule
+
+_EDGE = r"(?<![A-Za-z0-9])"
+_END = r"(?![A-Za-z0-9])"
+
+
+def _has_digit_or_both_cases(text: str) -> bool:
+    """Tokens are random; `sk-learn-contrib-packages` is not."""
+    return any(c.isdigit() for c in text) and any(c.isalpha() for c in text[3:])
+
+
+# name, what it is, pattern, hints
+_FORMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("hf-token", "Hugging Face token", r"(?:hf|api_org)_[A-Za-z0-9]{16,}", ("hf_", "api_org_")),
+    ("openai-key", "OpenAI or Anthropic style key", r"sk-(?:ant-|proj-|or-|svcacct-)?[A-Za-z0-9_\-]{14,}", ("sk-",)),
+    ("stripe-key", "payment provider key", r"[srp]k_(?:live|test)_[A-Za-z0-9]{10,}", ("_live_", "_test_")),
+    (
+        "aws-key-id",
+        "AWS access key id",
+        r"(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}",
+        ("akia", "asia", "agpa", "aroa", "aida"),
+    ),
+    ("github-token", "GitHub token", r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}", ("gh", "github_pat_")),
+    ("gitlab-token", "GitLab token", r"gl(?:pat|dt|rt|ptt|cbt|oas|soat)-[A-Za-z0-9_\-.]{16,}", ("gl",)),
+    ("slack-token", "Slack token or hook", r"xox[a-z]-[A-Za-z0-9\-]{10,}|xapp-[A-Za-z0-9\-]{10,}", ("xox", "xapp-")),
+    (
+        "google-key",
+        "Google API key or OAuth token",
+        r"AIza[A-Za-z0-9_\-]{30,}|ya29\.[A-Za-z0-9_\-]{16,}",
+        ("aiza", "ya29."),
+    ),
+    ("nvidia-key", "NVIDIA API key", r"nvapi-[A-Za-z0-9_\-]{16,}", ("nvapi-",)),
+    ("npm-token", "npm token", r"npm_[A-Za-z0-9]{20,}", ("npm_",)),
+    ("pypi-token", "PyPI token", r"pypi-[A-Za-z0-9_\-]{16,}", ("pypi-",)),
+    (
+        "docker-token",
+        "Docker Hub or swarm token",
+        r"dckr_[po]at_[A-Za-z0-9_\-]{16,}|SWMTKN-1-[a-z0-9\-]{20,}",
+        ("dckr_", "swmtkn-"),
+    ),
+    (
+        "vendor-token",
+        "token of another service",
+        (
+            r"(?:gsk_|r8_|pplx-|xai-|dop_v1_|lin_api_|tskey-[a-z]+-|hv[sb]\.|ATATT3|dapi|rpa_"
+            r"|fw_|tvly-|SG\.|AGE-SECRET-KEY-1)"
+            r"[A-Za-z0-9_\-.]{24,}"
+        ),
+        (
+            "gsk_",
+            "r8_",
+            "pplx-",
+            "xai-",
+            "dop_v1_",
+            "lin_api_",
+            "tskey-",
+            "hvs.",
+            "hvb.",
+            "atatt3",
+            "dapi",
+            "rpa_",
+            "fw_",
+            "tvly-",
+            "sg.",
+            "age-secret-key-1",
+        ),
+    ),
+    ("telegram-token", "bot token", r"\d{8,10}:AA[A-Za-z0-9_\-]{32,}", (":aa",)),
+)
+
+RULES: tuple[Rule, ...] = (
+    build_secret_rule(
+        "jwt",
+        "JSON web token",
+        _EDGE + r"(?P<s>eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?)",
+        hints=("eyj",),
+    ),
+    *(
+        build_secret_rule(
+            name,
+            what,
+            f"{_EDGE}(?P<s>{pattern}){_END}",
+            hints=hints,
+            check=_has_digit_or_both_cases,
+        )
+        for name, what, pattern, hints in _FORMS
+    ),
+    build_secret_rule(
+        "slack-token",
+        "Slack token or hook",
+        r"hooks\.slack\.com/(?:services|workflows)/(?P<s>[A-Za-z0-9/_\-]{10,})",
+        hints=("hooks.slack.com",),
+    ),
+    build_secret_rule(
+        "password-hash",
+        "password hash as in /etc/shadow, htpasswd",
+        r"(?P<s>\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2id?|scrypt)\$[^\s:\"'\\]{12,})",
+        hints=("$",),
+    ),
+)
