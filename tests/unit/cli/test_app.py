@@ -14,7 +14,10 @@ from xpukit.cli import app as app_module
 from xpukit.cli.app import run
 from xpukit.core.errors import CouldNotJudgeError, UnrecordedQuestionError, XpukitError
 
-COMMANDS = ("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record")
+COMMANDS = (
+    *("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record"),
+    *("sysinfo", "sysinfo show", "sysinfo diff", "doctor"),
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -28,7 +31,7 @@ def test_every_option_is_documented(repo: Path, capsys: pytest.CaptureFixture[st
     for command in COMMANDS:
         run([*command.split(), "--help"])
         options = set(re.findall(r"(--[a-z][a-z-]+)", capsys.readouterr().out)) - {"--help"}
-        page = (repo / "docs" / f"{command.split()[0]}.md").read_text()
+        page = "".join(path.read_text() for path in (repo / "docs").glob(f"{command.split()[0]}*.md"))
         assert not {option for option in options if option not in page}, command
 
 

@@ -102,7 +102,9 @@ def test_with_a_recorded_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["--log", "upstream-2xB60.txt", "--device", "nothing"], "no such GPU"),
         (["--log", "upstream-2xB60.txt", "--csv", "-", "--json"], "standard output"),
         (["--log", "upstream-2xB60.txt", "--csv-form", "odd"], "--csv-form odd"),
-        (["--csv", "x.csv"], "goes with --log"),
+        (["--csv-file", "x.csv"], "but not what"),
+        (["--csv", "x.csv", "--csv-file", "y.csv"], "both name a file"),
+        (["--json", "--csv", "upstream", "--log", UPSTREAM.name], "both want standard output"),
     ],
 )
 def test_bad_usage(

@@ -1,0 +1,169 @@
+"""Collectors fail alone; Ctrl-C ends all and keeps what is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.machines.dict_host import DictHost
+from xpukit.core.errors import OutputError, UsageError
+from xpukit.host.answers import IdentityAnswer
+from xpukit.sysinfo.choose import choose_collectors, parse_preset, split_names
+from xpukit.sysinfo.collection import Collection, Room, estimate_machine
+from xpukit.sysinfo.collector import Asker, Collector, Preset
+from xpukit.sysinfo.limits import Budget, LimitedHost
+from xpukit.sysinfo.run_collection import collect_machine
+
+FILES = {"/etc/os-release": "ID=debian", "/etc/two": "2"}
+ORDINARY = IdentityAnswer(hostname="machine", username="alice", uid=1000)
+
+
+def read_one(asker: Asker) -> None:
+    asker.read("/etc/os-release")
+
+
+def crash(asker: Asker) -> None:
+    asker.read("/etc/two")
+    raise ZeroDivisionError("of our own making")
+
+
+def interrupt(asker: Asker) -> None:
+    asker.read("/etc/two")
+    raise KeyboardInterrupt
+
+
+def speak(asker: Asker) -> None:
+    asker.note("no Docker here")
+    asker.read("/nowhere")
+
+
+def make_collector(name: str, collect: object, preset: Preset = "default") -> Collector:
+    return Collector(name=name, summary=f"{name}.", preset=preset, collect=collect, root_adds="more")  # type: ignore[arg-type]
+
+
+ONE, CRASH, STOP, SPEAK = (
+    make_collector(name, collect)
+    for name, collect in (("one", read_one), ("crash", crash), ("stop", interrupt), ("speak", speak))
+)
+
+
+def collect(*collectors: Collector, rooms: tuple[Room, ...] = (), host: DictHost | None = None) -> Collection:
+    budget = Budget(timeout_s=60, max_bytes=1 << 20)
+    limited = LimitedHost(host or DictHost(FILES), budget)
+    return collect_machine(limited, budget, collectors, preset="default", rooms=rooms)
+
+
+def test_a_crash_costs_that_collector_only() -> None:
+    made = collect(CRASH, ONE, SPEAK)
+    assert [report.status for report in made.collectors] == ["crashed", "ok", "ok"]
+    assert "ZeroDivisionError: of our own making" in made.collectors[0].detail
+    # What it asked before it crashed is there.
+    assert [entry.what for entry in made.collectors[0].entries] == ["read /etc/two"]
+    assert made.collectors[2].notes == ("no Docker here",)
+    assert made.collectors[2].entries[0].status == "missing"
+    assert made.complete
+    assert (made.entry_count, made.failed_count) == (3, 0)
+
+
+def test_ctrl_c_keeps_what_is_there() -> None:
+    room = Room(name="probe", summary="x", ask=lambda host: host.read("/etc/two"))
+    made = collect(ONE, STOP, SPEAK, rooms=(room,))
+    assert made.interrupted
+    assert not made.complete
+    assert [report.status for report in made.rooms] == ["ok"]
+    assert [report.status for report in made.collectors] == ["ok", "interrupted", "skipped"]
+    assert made.collectors[1].entries[0].what == "read /etc/two"
+
+
+def test_ctrl_c_in_the_first_room() -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    made = collect(ONE, rooms=(Room(name="probe", summary="x", ask=stop), Room(name="doctor", summary="x", ask=stop)))
+    assert [report.status for report in made.reports] == ["interrupted", "skipped", "skipped"]
+
+
+def test_root_adds_only_where_root_is_missing() -> None:
+    assert collect(ONE).collectors[0].root_adds == ""
+    ordinary = DictHost(FILES, answers={("identity",): ORDINARY})
+    made = collect(ONE, host=ordinary)
+    assert made.collectors[0].root_adds == "more"
+    assert not made.root
+
+
+def test_a_full_disk_is_no_defect_of_a_collector() -> None:
+    class FullDisk(LimitedHost):
+        def mediate(self, question, answer_type, ask):  # type: ignore[no-untyped-def]
+            if question[0] == "read":
+                raise OutputError("no space")
+            return super().mediate(question, answer_type, ask)
+
+    def shrug(asker: Asker) -> None:
+        try:
+            asker.read("/etc/two")
+        except Exception:  # as the guard of probe does
+            return
+
+    budget = Budget(timeout_s=60, max_bytes=1 << 20)
+    limited = FullDisk(DictHost(FILES), budget)
+    with pytest.raises(OutputError, match="no space"):
+        collect_machine(limited, budget, (make_collector("shrug", shrug),), preset="default")
+
+
+def test_out_of_time_collectors_are_skipped() -> None:
+    now = [0.0]
+
+    def slow(asker: Asker) -> None:
+        now[0] += 61
+
+    budget = Budget(timeout_s=60, max_bytes=1 << 20, clock=lambda: now[0])
+    limited = LimitedHost(DictHost(FILES), budget)
+    made = collect_machine(limited, budget, (make_collector("slow", slow), ONE), preset="default", clock=lambda: now[0])
+    assert [report.status for report in made.collectors] == ["timeout", "skipped"]
+    assert "--timeout" in made.collectors[1].detail
+
+
+def test_progress_counts_rooms_and_collectors() -> None:
+    seen: list[tuple[str, int, int]] = []
+    budget = Budget(timeout_s=60, max_bytes=1 << 20)
+    limited = LimitedHost(DictHost(FILES), budget)
+    collect_machine(limited, budget, (ONE, SPEAK), preset="default", progress=lambda *step: seen.append(step))
+    assert seen == [("one", 0, 2), ("speak", 1, 2), ("", 2, 2)]
+
+
+def test_a_crash_in_an_estimate_is_said() -> None:
+    one, broken = estimate_machine(DictHost(FILES), (ONE, CRASH))
+    assert (one.files, one.detail) == (1, "")
+    assert "ZeroDivisionError" in broken.detail
+
+
+ALL = (
+    make_collector("small", read_one, "minimal"),
+    make_collector("usual", read_one, "default"),
+    make_collector("large_one", read_one, "full"),
+)
+
+
+@pytest.mark.parametrize(
+    ("preset", "only", "skip", "names"),
+    [
+        ("minimal", (), (), ["small"]),
+        ("default", (), (), ["small", "usual"]),
+        ("full", (), ("usual",), ["small", "large_one"]),
+        ("minimal", ("large_one",), (), ["large_one"]),
+        ("full", ("usual", "small"), ("small",), ["usual"]),
+        ("minimal", (), ("small",), []),
+    ],
+)
+def test_choosing(preset: Preset, only: tuple[str, ...], skip: tuple[str, ...], names: list[str]) -> None:
+    assert [one.name for one in choose_collectors(ALL, preset=preset, only=only, skip=skip)] == names
+
+
+def test_a_wrong_name_gets_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        choose_collectors(ALL, preset="default", only=("large-on",))
+    assert "did you mean large_one" in caught.value.hint
+    with pytest.raises(UsageError, match="no such preset"):
+        parse_preset("everything")
+    with pytest.raises(UsageError, match="no collector"):
+        choose_collectors(ALL, preset="default", only=("small",), skip=("small",))
+    assert split_names(("a,b", "b, c,")) == ("a", "b", "c")

@@ -1,0 +1,1 @@
+"""One file a check; each defines `CHECK`. Found by directory scan (`doctor/registry.py`)."""

@@ -1,0 +1,48 @@
+"""Runs all checks over one machine. Never raises for what the machine says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from xpukit.core.finding import Finding, Unchecked, sort_findings
+from xpukit.core.machine import Machine
+from xpukit.doctor.check import Check, Patient
+from xpukit.doctor.registry import list_checks
+from xpukit.host.door import Host
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What `xpukit doctor` found (`xpukit.doctor/1`): findings worst first, and what could not be checked."""
+
+    findings: tuple[Finding, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
+def examine_machine(host: Host, machine: Machine, *, checks: Sequence[Check] | None = None) -> Diagnosis:
+    """The findings of `probe` and of all checks (or of `checks`), worst first."""
+    patient = Patient(machine=machine, host=host)
+    chosen = list_checks() if checks is None else tuple(checks)
+    findings: dict[tuple[str, str], Finding] = {(found.id, found.subject): found for found in machine.findings}
+    unchecked: list[Unchecked] = []
+    for check in chosen:
+        try:
+            said = list(check.look(patient))
+        except Exception as err:  # a defect of one check costs that check, and the report says so
+            why = f"defect in xpukit: {type(err).__name__}: {err}"
+            unchecked.append(
+                Unchecked(check=check.name, why=why, remedy="please report it with a bundle (xpukit sysinfo)")
+            )
+            continue
+        for item in said:
+            if isinstance(item, Unchecked):
+                unchecked.append(item)
+            else:
+                findings[(item.id, item.subject)] = item
+    return Diagnosis(
+        findings=sort_findings(list(findings.values())),
+        unchecked=tuple(unchecked),
+        checks=tuple(check.name for check in chosen),
+    )

@@ -1,0 +1,84 @@
+"""The commands of findings as a shell script to read and run; nothing is run here."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from xpukit.core.finding import Finding
+from xpukit.doctor.report import Report
+
+_HEAD = (
+    "#!/bin/sh",
+    "# Made by `xpukit doctor --fix` for {host}, xpukit {version}. Nothing has been changed yet.",
+    "# Read it, delete what you do not want, then run it. It stops at the first command that fails.",
+    "set -eu",
+)
+
+
+def write_fix_script(report: Report, *, host: str, version: str, has_install: bool) -> str:
+    """A POSIX shell script. What the machine said stands in comments only, on one line each, so that it cannot run.
+
+    `has_install`: whether this xpukit has `install apply`, whose steps then stand beside the commands.
+    """
+    lines = [line.format(host=flatten(host) or "this machine", version=version) for line in _HEAD]
+    given: dict[tuple[str, ...], str] = {}
+    without: list[Finding] = []
+    for finding in report.findings:
+        step = finding.install_step if has_install else ""
+        if not finding.commands and not step:
+            without.append(finding)
+            continue
+        lines += ["", f"# {_name(finding)}"]
+        if finding.explanation:
+            lines.append(f"#   why: {flatten(finding.explanation)}")
+        if step:
+            lines.append(f"#   or as a step that can be undone: xpukit install apply --only {flatten(step)}")
+        lines += _list_commands(finding, given)
+    if without:
+        lines += ["", "# No command for these: someone has to decide, or be at the machine."]
+        for finding in without:
+            lines.append(f"#   {_name(finding)}")
+            lines += [f"#     do: {flatten(step)}" for step in finding.remedy]
+    if report.unchecked:
+        lines += ["", "# Could not be checked:"]
+        lines += [f"#   {item.check}: {flatten(item.why)}" for item in report.unchecked]
+    if report.ignored:
+        lines += ["", f"# Accepted with --ignore: {_list_ids(report.ignored)}"]
+    if not report.findings:
+        lines += ["", "# Nothing to do: no finding."]
+    return "\n".join(lines) + "\n"
+
+
+def flatten(text: str) -> str:
+    """Text on one line without control characters: safe behind `#` and on a terminal."""
+    spaced = "".join(" " if char.isspace() else char for char in text)
+    return " ".join("".join("?" if unicodedata.category(char).startswith("C") else char for char in spaced).split())
+
+
+def _list_commands(finding: Finding, given: dict[tuple[str, ...], str]) -> list[str]:
+    if not finding.commands:
+        return []
+    if finding.commands in given:
+        return [f"#   the same commands as for {given[finding.commands]}, above"]
+    if any(_is_unprintable(command) for command in finding.commands):
+        return ["#   its commands hold control characters and are not printed: xpukit doctor --json has them"]
+    given[finding.commands] = _short(finding)
+    return list(finding.commands)
+
+
+def _is_unprintable(command: str) -> bool:
+    """Whether a command could be more than the line (or tab-indented lines) that a reader sees."""
+    return any(unicodedata.category(char).startswith("C") and char not in "\n\t" for char in command)
+
+
+def _name(finding: Finding) -> str:
+    return f"{finding.severity} {_short(finding)}: {flatten(finding.summary)}"
+
+
+def _short(finding: Finding) -> str:
+    return f"{finding.id} ({flatten(finding.subject)})" if finding.subject else finding.id
+
+
+def _list_ids(findings: Sequence[Finding]) -> str:
+    return ", ".join(dict.fromkeys(_short(finding) for finding in findings))

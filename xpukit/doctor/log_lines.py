@@ -1,0 +1,157 @@
+"""One line of a log: what was put before the message, how loud it is, and the message in the form patterns match."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+LINE_LIMIT_BYTES = 4096
+_HEAD_BYTES = 3072
+
+# Terminal colours, hyperlinks and titles; also as text, the way some viewers print them.
+_COLOUR = re.compile(
+    r"(?:\x1b|\^\[|\bESC)\[[0-9;?]{0,20}[ -/]{0,4}[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\x1b[()][0-9A-B]"
+)
+
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
+_DATE_TIME = rf"\d{{4}}[-/]\d{{2}}[-/]\d{{2}}[T ]{_CLOCK}(?:Z| ?[+-]\d{{2}}:?\d{{2}})?"
+_LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|CRITICAL|FATAL|EMERG|ALERT|CRIT)"
+
+# What loggers, the kernel, journald, Docker, compose, kubectl and CRI put before a message. Each alternative begins
+# with something of its own and repeats only within limits: a prefix is found in one pass, whatever the line holds.
+_PREFIX = re.compile(
+    r"\s{0,64}(?:"
+    + "|".join(
+        (
+            rf"\[\s{{0,2}}{_DATE_TIME}(?: [A-Z]{{2}}\d{{1,4}}){{0,4}}\]",  # Ray, sglang with its ranks
+            rf"\[{_DAY} {_MONTH} {{1,2}}\d{{1,2}} {_CLOCK} \d{{4}}\]",  # dmesg -T
+            r"\[\s{0,8}\d{1,8}\.\d{3,9}\]",  # dmesg
+            r"\[\s{0,8}[TC]\d{1,8}\]",  # the kernel's caller
+            rf"{_DATE_TIME}(?: -)?(?= |$)",  # ISO, Python's logging
+            r"(?:stdout|stderr) [FP](?= |$)",  # CRI
+            # syslog: time, host, unit
+            rf"{_MONTH} {{1,2}}\d{{1,2}} {_CLOCK} [\w.-]{{1,64}} [\w.@/()-]{{1,64}}(?:\[\d{{1,9}}\])?:",
+            r"[\w.-]{1,64} (?:kernel|dockerd|containerd|python\d?|systemd)(?:\[\d{1,9}\])?:",
+            r"kernel:",
+            r"<\d{1,3}>",
+            r"(?:kern|user|daemon|syslog) {1,4}:(?:emerg|alert|crit|err|warn|notice|info|debug) {1,4}:",  # dmesg -x
+            r"(?P<container>[A-Za-z0-9][\w.-]{0,62}) {1,40}\|(?= |$)",  # compose
+            r"\[pod/[\w.-]{1,128}/[\w.-]{1,64}\]",  # kubectl --prefix
+            r"\((?P<process>[A-Za-z]\w{0,40}(?: [A-Za-z]\w{0,10}=[\w.:-]{1,40},?){1,4})\)",  # vLLM, Ray
+            r"\[rank\d{1,4}\]:?",
+            # vLLM, with the place in brackets (new) or before one (old)
+            rf"\[?(?P<level>{_LEVEL})\]? \d{{2}}-\d{{2}} {_CLOCK}"
+            r"(?: \[[^\]\s]{1,120}\]| [\w./-]{1,80}:\d{1,6}\])?",
+            rf"(?P<pylevel>{_LEVEL}) {{1,8}}[\w.]{{1,64}}:\d{{1,6}} --",  # Ray
+            # glog, PyTorch's C++
+            r"\[?(?P<glevel>[IWEF])\d{3,4} \d{2}:\d{2}:\d{2}\.\d{1,9} {1,8}(?:\d{1,9} )?[\w./-]{1,90}:\d{1,6}\]",
+            r"\d{4}:\d{2}:\d{2}-\d{2}:\d{2}:\d{2}:\(\s{0,8}\d{1,9}\)",  # oneCCL
+        )
+    )
+    + r")"
+)
+_PREFIXES_AT_MOST = 8
+
+# How a program says that something is wrong, where no known error says it better.
+_LOUD = re.compile(
+    r"\*ERROR\*|\|CCL_ERROR\||\blevel=(?:error|fatal|panic)\b|\bseverity=(?:uncorrectable|fatal)"
+    r"|\b(?:kernel BUG|BUG: |Oops: |general protection fault|Kernel panic|Segmentation fault|core dumped)"
+    r"|^\s{0,8}\[?(?:ERROR|FATAL|CRITICAL|panic)\]?\s{0,8}:?\s|^\s{0,8}(?:[\w./-]{1,64}: ){0,2}(?:fatal )?error: |^E: "
+    r"|^terminate called|^Aborted\b|^Bus error\b|^Killed\b|\bBAD TERMINATION\b",
+    re.ASCII,
+)
+EXCEPTION = re.compile(
+    r"^(?P<name>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Lost|Timeout|Warning))"
+    r"(?::\s?(?P<text>.{0,2000}))?$",
+    re.ASCII,
+)
+# What a line must hold to be loud, found without taking it apart.
+_MAYBE_LOUD = re.compile(
+    rb"ERR|CRIT|FATAL|EMERG|ALERT|Error|Exception|Exit|Interrupt|Lost|Timeout|Traceback|Oops|BUG|fault|dumped|panic"
+    rb"|[Ee]rror: |level=|severity=|E: |terminate called|Aborted|Bus error|Killed|TERMINATION|\b[EF]\d{3,4} "
+)
+_LEVELS = {"ERR": "error", "ERROR": "error", "E": "error", "F": "critical", "FATAL": "critical", "CRITICAL": "critical",
+           "CRIT": "critical", "EMERG": "critical", "ALERT": "critical", "W": "warning", "WARN": "warning",
+           "WARNING": "warning"}  # fmt: skip
+
+
+class LogLine(NamedTuple):
+    """A line taken apart. `tag` tells processes and containers apart; `level`: critical, error, warning, info or ""."""
+
+    message: str
+    tag: str
+    level: str
+
+    @property
+    def loud(self) -> bool:
+        """Whether the line itself says that something is wrong."""
+        return self.level in ("error", "critical") or _LOUD.search(self.message) is not None
+
+
+def parse_line(raw: bytes) -> LogLine:
+    """Take a line apart. Never fails; keeps the white space that a message begins with (tracebacks indent)."""
+    text = _COLOUR.sub("", _decode(_unwrap(raw)))
+    position = 0
+    tag: list[str] = []
+    level = ""
+    for _ in range(_PREFIXES_AT_MOST):
+        found = _PREFIX.match(text, position)
+        if found is None:
+            break
+        groups = found.groupdict()
+        tag += [groups[name] for name in ("container", "process") if groups[name]]
+        said = groups["level"] or groups["pylevel"] or groups["glevel"]
+        if said:
+            level = _LEVELS.get(said, "info")
+        position = found.end()
+    message = text[position:]
+    if position and message.startswith(" "):
+        message = message[1:]
+    return LogLine(message=message.rstrip(), tag=" ".join(tag), level=level)
+
+
+def may_be_loud(raw: bytes) -> bool:
+    """A quick look whether a line can be loud, an exception or the begin of a traceback; True may be wrong."""
+    return _MAYBE_LOUD.search(raw) is not None
+
+
+def squeeze(message: str) -> str:
+    """Without white space: what patterns are applied to."""
+    return "".join(message.split())
+
+
+def shape_line(raw: bytes) -> bytes:
+    """Lower case, without white space and digits: lines that differ in numbers only have one shape."""
+    return raw.lower().translate(None, b"0123456789 \t\r\x0b\x0c")
+
+
+def trim_line(raw: bytes) -> bytes:
+    """A line no longer than the limit: its head and its tail."""
+    if len(raw) <= LINE_LIMIT_BYTES:
+        return raw
+    return raw[:_HEAD_BYTES] + b" ... " + raw[_HEAD_BYTES - LINE_LIMIT_BYTES + 5 :]
+
+
+def _decode(raw: bytes) -> str:
+    text = raw.decode("utf-8", errors="replace")
+    # A progress bar rewrites its line: what stood last is what one saw.
+    return text.rstrip("\r\n").rpartition("\r")[2] if "\r" in text else text
+
+
+def _unwrap(raw: bytes) -> bytes:
+    """The message of Docker's json-file or journald's JSON, or the line as it is."""
+    if not raw.startswith(b'{"') or not raw.rstrip().endswith(b"}"):
+        return raw
+    try:
+        entry = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+    if not isinstance(entry, dict):
+        return raw
+    for key in ("log", "MESSAGE"):
+        if isinstance(entry.get(key), str):
+            return str(entry[key]).encode("utf-8", errors="replace")
+    return raw

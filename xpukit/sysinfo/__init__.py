@@ -1,0 +1,1 @@
+"""The support bundle: collectors, archive, summary, comparison of two bundles."""

@@ -1,0 +1,120 @@
+"""What a collection consists of, and an estimate of one. Running it: `run_collection.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from xpukit.host.door import Host
+from xpukit.sysinfo.asking import EstimateAsker
+from xpukit.sysinfo.collector import Collector
+from xpukit.sysinfo.entry import Entry
+
+# partial: something that this machine may have is not in the bundle. crashed: a defect of ours.
+CollectorStatus = Literal["ok", "partial", "timeout", "crashed", "interrupted", "skipped"]
+
+
+class CollectorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one collector asked, and how it went. `root_adds`: what more it gets as root ("" when it ran as root)."""
+
+    name: str
+    summary: str
+    status: CollectorStatus
+    detail: str = ""
+    seconds: float = 0.0
+    root_adds: str = ""
+    notes: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.entries)
+
+    @property
+    def failed(self) -> tuple[Entry, ...]:
+        """Entries that hold no answer though this machine may have one."""
+        return tuple(entry for entry in self.entries if entry.failed)
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """What was collected. `rooms` are the commands whose questions are in the bundle beside the collectors'."""
+
+    preset: str
+    root: bool
+    complete: bool
+    interrupted: bool = False
+    seconds: float = 0.0
+    rooms: tuple[CollectorReport, ...] = ()
+    collectors: tuple[CollectorReport, ...] = ()
+
+    @property
+    def reports(self) -> tuple[CollectorReport, ...]:
+        return (*self.rooms, *self.collectors)
+
+    @property
+    def entry_count(self) -> int:
+        return sum(len(report.entries) for report in self.reports)
+
+    @property
+    def failed_count(self) -> int:
+        return sum(len(report.failed) for report in self.reports)
+
+
+class SysinfoReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `xpukit sysinfo` did (`xpukit.sysinfo/1`). In the bundle itself path, sizes and redactions are not known.
+
+    `redactions`: how often each rule replaced something; `problems`: files of the bundle that could not be made.
+    """
+
+    collection: Collection
+    path: str = ""
+    archive_bytes: int = 0
+    unpacked_bytes: int = 0
+    redacted: bool = True
+    redactions: dict[str, int] = {}
+    problems: tuple[str, ...] = ()
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a collector would ask: commands that are installed, files that are readable, bytes (a guess)."""
+
+    name: str
+    summary: str
+    commands: int = 0
+    files: int = 0
+    size_bytes: int = 0
+    at_most_s: float = 0.0
+    detail: str = ""
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A command whose questions are recorded before the collectors'; `ask` asks them all and may be thrown away."""
+
+    name: str
+    summary: str
+    ask: Callable[[Host], object]
+
+
+def estimate_machine(host: Host, collectors: Sequence[Collector]) -> tuple[Estimate, ...]:
+    """What each collector would ask; nothing is run or read."""
+    return tuple(_estimate_collector(host, collector) for collector in collectors)
+
+
+def _estimate_collector(host: Host, collector: Collector) -> Estimate:
+    asker = EstimateAsker(host)
+    detail = ""
+    try:
+        collector.collect(asker)
+    except Exception as err:  # it met an answer that only an estimate gives
+        detail = f"could not be estimated to its end: {type(err).__name__}: {err}"
+    return Estimate(
+        name=collector.name,
+        summary=collector.summary,
+        commands=asker.commands,
+        files=asker.files,
+        size_bytes=asker.size_bytes,
+        at_most_s=collector.timeout_s,
+        detail=detail,
+    )

@@ -1,0 +1,1 @@
+"""One file a collector; each defines `COLLECTOR`. Found by directory scan (`sysinfo/registry.py`)."""
