@@ -121,13 +121,13 @@ def test_importing_does_nothing(name: str) -> None:
 
 def test_modules_are_small_and_well_named(repo: Path) -> None:
     for path in (repo / "xpukit").rglob("*.py"):
-        lines = path.read_text().count("\n")
+        lines = path.read_text(encoding="utf-8").count("\n")
         assert lines <= 500, f"{path}: {lines} lines"
         assert path.stem not in ("utils", "common", "helpers"), path
 
 
 def test_public_functions_have_annotations(repo: Path) -> None:
     for path in (repo / "xpukit").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 assert node.returns is not None, f"{path}:{node.lineno} {node.name}"

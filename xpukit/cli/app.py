@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from xpukit import __version__
-from xpukit.cli import baseline, compare, evaluate, probe
+from xpukit.cli import (
+    baseline,
+    build_image,
+    build_image_diff,
+    cdi,
+    compare,
+    doctor,
+    evaluate,
+    probe,
+    run_image,
+    sysinfo,
+)
 from xpukit.cli.session import Session, current_session, reset_session
 from xpukit.core.errors import ExitCode, UnrecordedQuestionError, XpukitError
 
@@ -27,7 +38,13 @@ app = typer.Typer(
 app.command("probe", help=probe.HELP)(probe.probe)
 app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.command("compare", help=compare.HELP)(compare.compare)
+app.command("doctor", help=doctor.HELP)(doctor.doctor)
+app.command("run-image", help=run_image.HELP)(run_image.run_image)
+app.command("cdi", help=cdi.HELP)(cdi.cdi)
 app.add_typer(baseline.app, name="baseline", help=baseline.HELP)
+app.add_typer(sysinfo.app, name="sysinfo", help=sysinfo.HELP)
+build_image.app.command("diff", help=build_image_diff.HELP)(build_image_diff.build_image_diff)
+app.add_typer(build_image.app, name="build-image", help=build_image.HELP)
 
 
 def _print_version(value: bool) -> None:
@@ -38,6 +55,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def take_globals(
+    context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="BUNDLE", help="Look at a recording, not at this machine.")
@@ -46,6 +64,9 @@ def take_globals(
         Path | None,
         typer.Option("--record", metavar="DIR", help="Write every question to the machine and its answer there."),
     ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Show pseudonyms for names and addresses, as a bundle would.")
+    ] = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on standard error.")] = 0,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, also on a terminal.")] = False,
@@ -56,7 +77,9 @@ def take_globals(
     """Global options."""
     session = current_session()
     session.take(json=json, source=source)
+    session.command = context.invoked_subcommand or ""
     session.record = record
+    session.redact = redact
     session.verbose = verbose
     session.debug = debug
     session.no_color = no_color

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Runs inside the built image: what must be true of it. Without a GPU it says what it could not see. Exit 1 if any failed.
+set -uo pipefail
+# shellcheck source=/dev/null
+. /opt/xpukit/checks.sh
+check environment bare_start
+check environment-by-path path_start
+check not-root test "$(id -u)" -ne 0
+check venv in_venv
+check engine-version python3 -c "import sglang; print(sglang.__version__)"
+check engine-help python3 -m sglang.launch_server --help
+check vllm python3 -c "import vllm"
+check triton python3 -c "import triton"
+check xccl python3 -c "import torch.distributed as d; assert d.is_xccl_available()"
+check sqlite python3 -c "import sqlite3; assert sqlite3.sqlite_version_info >= (3, 48)"
+check commits test -s /opt/xpukit/commits.txt
+check no-wheels no_wheels
+check level-zero-loader has_library libze_loader.so.1
+if has_gpu; then
+  check torch-devices python3 -c "import torch; assert torch.xpu.device_count() > 0"
+else
+  skip devices "no /dev/dri/renderD* in this container: whether the engine runs on a GPU was not seen"
+fi
+finish

@@ -1,0 +1,1 @@
+"""A stub in vLLM's place."""

@@ -1,0 +1,32 @@
+FROM vllm/vllm-openai:v0.21.0@sha256:a230095847e93bd4df9888b33dab956fa9504537b828a23657d2b26fed57b5c9
+# Some of these images run as another user by default.
+USER 0:0
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN groupadd --system --force render && groupadd --system --force video && \
+    useradd --create-home --uid 10001 --groups render,video serving && \
+    chgrp 0 /home/serving && \
+    chmod 0770 /home/serving && \
+    { find / -xdev -type d -path "*/flashinfer_cubin/cubins*" -exec chgrp 0 {} + -exec chmod g+w {} + ; }
+COPY entrypoint.sh check.sh /opt/xpukit/
+ENV HOME=/home/serving \
+    HF_HOME=/home/serving/.cache/huggingface \
+    XPUKIT_ENVIRONMENT=loaded \
+    XPUKIT_EXPECTED_VERSION=0.21.0 \
+    XPUKIT_PORT=8000
+LABEL org.opencontainers.image.title="vllm-cuda" \
+      org.opencontainers.image.description="vLLM on NVIDIA GPUs: upstream's image, or its wheel on a CUDA base, with a known start, health check and user" \
+      org.opencontainers.image.version="1" \
+      org.opencontainers.image.source="xpukit recipe vllm-cuda" \
+      org.opencontainers.image.revision="test" \
+      org.opencontainers.image.base.name="vllm/vllm-openai:v0.21.0@sha256:a230095847e93bd4df9888b33dab956fa9504537b828a23657d2b26fed57b5c9" \
+      io.xpukit.recipe="vllm-cuda/v0.21" \
+      io.xpukit.settings="{\"base_image\":\"vllm/vllm-openai:v0.21.0@sha256:a230095847e93bd4df9888b33dab956fa9504537b828a23657d2b26fed57b5c9\",\"engine_version\":\"0.21.0\",\"install\":\"image\",\"port\":8000,\"start_period_s\":900,\"wheels\":[]}" \
+      io.xpukit.engine="vllm" \
+      io.xpukit.engine-version="0.21.0" \
+      io.xpukit.era="plain"
+EXPOSE 8000
+USER 10001:0
+WORKDIR /home/serving
+HEALTHCHECK --interval=10s --timeout=5s --start-period=900s --retries=3 \
+    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['XPUKIT_PORT'] + '/health', timeout=4)"]
+ENTRYPOINT ["/opt/xpukit/entrypoint.sh"]

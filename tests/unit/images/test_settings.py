@@ -1,0 +1,139 @@
+"""Settings of a recipe: their layers, their types, what is said about a bad one; and asking for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xpukit.core.errors import BadFactsError, UsageError
+from xpukit.facts.recipes import Recipe, Setting, Variant
+from xpukit.images.prompt import AT_MOST_TRIES, ask_settings
+from xpukit.images.settings import check_value, describe_allowed, resolve_settings, write_value
+
+SETTINGS = {
+    "base": Setting(summary="s", type="string", default="a:1", pattern="[a-z]+:[0-9]+"),
+    "era": Setting(summary="s", type="choice", default="venv", choices=("venv", "setvars")),
+    "jobs": Setting(summary="s", type="integer", default=4, minimum=1, maximum=64),
+    "tools": Setting(summary="s", type="boolean", default=False),
+    "wheels": Setting(summary="s", type="list", default=(), pattern="[a-z]+==[0-9.]+"),
+}
+RECIPE = Recipe(
+    schema="xpukit.recipe/1",
+    name="made",
+    summary="s",
+    version="1",
+    settings=SETTINGS,
+    variants=(Variant(name="old", summary="s", settings={"era": "setvars", "jobs": 2}),),
+)
+
+
+def test_later_layers_win_and_the_order_is_the_recipes(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('jobs = 8\nwheels = ["six==1.16"]\n')
+    values = resolve_settings(RECIPE, variant="old", file=file, given=["jobs=16", "tools=yes"])
+    assert values == {"base": "a:1", "era": "setvars", "jobs": 16, "tools": True, "wheels": ("six==1.16",)}
+    assert list(values) == list(SETTINGS)
+    assert resolve_settings(RECIPE, variant="old")["jobs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("tools", "maybe", "true or false"),
+        ("tools", 3, "true or false"),
+        ("jobs", "many", "an integer from 1 to 64"),
+        ("jobs", "0", "from 1 to 64"),
+        ("jobs", 65, "from 1 to 64"),
+        ("jobs", True, "an integer"),
+        ("jobs", 2.5, "an integer"),
+        ("era", "setvras", "did you mean setvars?"),
+        ("era", 1, "one of venv, setvars"),
+        ("base", "latest", "matches [a-z]+:[0-9]+"),
+        ("base", "a:1\nRUN evil", "matches"),
+        ("wheels", "six", "each match"),
+        ("wheels", [1], "separated by commas"),
+        ("wheels", 7, "separated by commas"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_is_allowed(key: str, value: object, allowed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_value(SETTINGS[key], key, value, source="--set")
+    assert key in caught.value.message
+    assert allowed in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        (["jbos=1"], "did you mean jobs?"),
+        (["zz=1"], "settings of made: base"),
+        (["jobs"], "key=value"),
+        (["=1"], "key=value"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(given_: list[str], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_settings(RECIPE, given=given_)
+    assert words in caught.value.message + caught.value.hint
+
+
+def test_a_settings_file_that_is_missing_or_wrong(tmp_path: Path) -> None:
+    with pytest.raises(BadFactsError):
+        resolve_settings(RECIPE, file=tmp_path / "none.toml")
+    (tmp_path / "s.toml").write_text("jbos = 1\n")
+    with pytest.raises(UsageError, match=r"s\.toml"):
+        resolve_settings(RECIPE, file=tmp_path / "s.toml")
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.lists(st.one_of(st.text(), st.integers()))))
+def test_any_value_is_taken_in_the_settings_type_or_refused(value: object) -> None:
+    types = {"string": str, "choice": str, "integer": int, "boolean": bool, "list": tuple}
+    for key, setting in SETTINGS.items():
+        try:
+            checked = check_value(setting, key, value, source="x")
+        except UsageError:
+            continue
+        assert type(checked) is types[setting.type]
+        # What was taken once is taken again, also as it would be typed.
+        assert check_value(setting, key, checked, source="x") == checked
+        assert check_value(setting, key, write_value(checked), source="x") == checked
+
+
+def make_reader(lines: list[str]) -> Callable[[str], str]:
+    left = iter(lines)
+
+    def read_line(prompt: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    return read_line
+
+
+def test_asking_takes_answers_defaults_and_asks_again() -> None:
+    said: list[str] = []
+    answers = ["", "setvras", "setvars", "9\n", "true", "six==1"]
+    values = ask_settings(RECIPE, resolve_settings(RECIPE), read_line=make_reader(answers), say=said.append)
+    assert values == {"base": "a:1", "era": "setvars", "jobs": 9, "tools": True, "wheels": ("six==1",)}
+    assert any("did you mean setvars?" in line for line in said)
+    assert sum("one of venv, setvars" in line for line in said) >= 1
+
+
+def test_the_end_of_input_takes_what_is_left_as_it_is() -> None:
+    start = resolve_settings(RECIPE, given=["jobs=3"])
+    assert ask_settings(RECIPE, start, read_line=make_reader(["b:2"]), say=lambda _: None) == {**start, "base": "b:2"}
+
+
+def test_asking_ends_after_too_many_bad_answers() -> None:
+    with pytest.raises(UsageError, match="no allowed value"):
+        ask_settings(RECIPE, resolve_settings(RECIPE), read_line=make_reader(["Z"] * AT_MOST_TRIES), say=lambda _: None)
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_every_type_says_what_is_allowed(key: str) -> None:
+    assert describe_allowed(SETTINGS[key])

@@ -1,0 +1,211 @@
+"""What an engine does beyond argparse, and what replaces a flag it no longer has (data/engines/*.toml)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal, TypeVar
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.engine_versions import version_key
+from xpukit.facts.paths import data_dir
+
+QuirkName = Literal["flexible", "model-option-refused", "deprecated-refused"]
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    engines: tuple[str, ...]
+    source: str
+    since: str = ""
+    until: str = ""
+
+    def holds(self, engine: str, version: str) -> bool:
+        """Whether the row is about this version of this engine."""
+        if engine not in self.engines:
+            return False
+        key = version_key(version, engine=engine)
+        first = version_key(self.since, engine=engine) if self.since else None
+        last = version_key(self.until, engine=engine) if self.until else None
+        if key is None:
+            return not self.since and not self.until
+        return (first is None or first <= key) and (last is None or key <= last)
+
+
+class Entry(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a parser is started. `role`: serve, bench, proxy... `model_option`: --model is read before parsing."""
+
+    words: tuple[str, ...]
+    program: str
+    role: str
+    model_option: bool = False
+
+
+class Quirk(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: QuirkName
+
+
+class RegistryRule(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values that the engine looks up after parsing; `key`: inside a JSON value."""
+
+    dest: str
+    registries: tuple[str, ...]
+    key: str = ""
+    unless: str = ""
+
+
+class Combination(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments that need or exclude each other."""
+
+    program: str
+    dest: str
+    reason: str
+    severity: Literal["error", "warning"]
+    value: str = ""
+    needs: str = ""
+    needs_values: tuple[str, ...] = ()
+    excludes: str = ""
+    unless_value: str = ""
+
+
+class EnvironmentRule(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Variables of this prefix are the engine's own, listed in a registry."""
+
+    prefix: str
+    registry: str
+
+
+class RuleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    entry: tuple[Entry, ...]
+    quirk: tuple[Quirk, ...]
+    registry: tuple[RegistryRule, ...]
+    combination: tuple[Combination, ...]
+    environment: tuple[EnvironmentRule, ...]
+
+
+class Replacement(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to write instead. `takes`: values of the old flag (-1: as many as follow)."""
+
+    programs: tuple[str, ...]
+    flag: str
+    takes: int
+    to: tuple[str, ...]
+    reason: str
+    values: tuple[str, ...] = ()
+
+    def write(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The new words for the old values."""
+        return fill_words(self.to, values)
+
+
+class ReplacementFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    replacement: tuple[Replacement, ...]
+
+
+class Intent(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an engine is told something. `values`: only for these; `note`: how its meaning differs in this engine."""
+
+    name: str
+    write: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    role: str = "serve"
+    note: str = ""
+
+
+class IntentFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    intent: tuple[Intent, ...]
+
+
+class Workaround(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A variable that helps for now. `expires`: the day after which it is to be looked at again, "" for never."""
+
+    name: str
+    value: str
+    when: str
+    reason: str
+    link: str
+    date: str
+    cost: str = ""
+    expires: str = ""
+    with_software: str = ""
+    software_since: str = ""
+    several_gpus: bool = False
+    quantizes: bool = False
+    multi_node: bool = False
+    devices: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+class WorkaroundFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    workaround: tuple[Workaround, ...]
+
+
+_File = TypeVar("_File", RuleFile, ReplacementFile, IntentFile, WorkaroundFile)
+
+
+def _load(name: str, shape: type[_File], schema: str) -> _File:
+    path = data_dir() / "engines" / f"{name}.toml"
+    try:
+        file = msgspec.convert(load_toml(path), shape)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="correct the row, or restore the file from the package") from err
+    if file.schema != schema:
+        raise BadFactsError(f"{path}: schema {file.schema!r} is not {schema!r}", hint="restore the file")
+    return file
+
+
+@cache
+def load_rules() -> RuleFile:
+    """data/engines/rules.toml. Raises BadFactsError."""
+    return _load("rules", RuleFile, "xpukit.engine-rules/1")
+
+
+@cache
+def load_replacements() -> tuple[Replacement, ...]:
+    """data/engines/replacements.toml. Raises BadFactsError."""
+    return _load("replacements", ReplacementFile, "xpukit.engine-replacements/1").replacement
+
+
+@cache
+def load_intents() -> tuple[Intent, ...]:
+    """data/engines/intents.toml. Raises BadFactsError."""
+    return _load("intents", IntentFile, "xpukit.engine-intents/1").intent
+
+
+@cache
+def load_workarounds() -> tuple[Workaround, ...]:
+    """data/engines/workarounds.toml. Raises BadFactsError."""
+    return _load("workarounds", WorkaroundFile, "xpukit.engine-workarounds/1").workaround
+
+
+def fill_words(form: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a row: `{values}` is all values, a word each; `{value}` the first, anywhere in a word."""
+    words: list[str] = []
+    for word in form:
+        if word == "{values}":
+            words.extend(values)
+        else:
+            words.append(word.replace("{value}", values[0] if values else ""))
+    return tuple(words)
+
+
+def find_entry(engine: str, program: str) -> Entry | None:
+    """How we start a program of this engine, by its role or its whole name."""
+    for entry in load_rules().entry:
+        if engine in entry.engines and program in (entry.role, entry.program, " ".join(entry.words)):
+            return entry
+    return None
+
+
+def has_quirk(name: QuirkName, engine: str, version: str) -> bool:
+    """Whether this version does so."""
+    return any(quirk.name == name and quirk.holds(engine, version) for quirk in load_rules().quirk)

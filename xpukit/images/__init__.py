@@ -1,0 +1,1 @@
+"""Serving images: recipes rendered, built, tested and accounted for."""

@@ -1,0 +1,186 @@
+"""An inventory as a CycloneDX 1.6 document, made with the project's own library, and back."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from xpukit import __version__
+from xpukit.core.errors import BadFactsError, ExternalError
+from xpukit.images.inventory import Inventory, Package, PackageKind
+
+if TYPE_CHECKING:
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component
+    from packageurl import PackageURL
+
+# Serial numbers are made from the content, so that the same image has the same document.
+_NAMESPACE = uuid.UUID("6f1f0b3e-2f6c-5d4b-9f55-0d6f3c1a7e21")
+_PURL_KINDS: dict[str, PackageKind] = {"deb": "deb", "rpm": "rpm", "pypi": "pypi"}
+
+
+def render_sbom(inventory: Inventory) -> bytes:
+    """The document as JSON, ending in a newline; the same inventory gives the same bytes.
+
+    Raises ExternalError where cyclonedx-python-lib is not installed.
+    """
+    try:
+        from cyclonedx.output import make_outputter
+        from cyclonedx.schema import OutputFormat, SchemaVersion
+    except ImportError as err:
+        hint = "pip install 'xpukit[docker]' (cyclonedx-python-lib)"
+        raise ExternalError("no SBOM: cyclonedx-python-lib is not installed", hint=hint) from err
+    outputter = make_outputter(_build_bom(inventory), OutputFormat.JSON, SchemaVersion.V1_6)
+    document = json.loads(outputter.output_as_string())
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _build_bom(inventory: Inventory) -> Bom:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.tool import ToolRepository
+
+    digest = inventory.image_id.removeprefix("sha256:")
+    root = Component(
+        type=ComponentType.CONTAINER,
+        name=inventory.image,
+        version=digest[:12] or None,
+        bom_ref=inventory.image_id or inventory.image,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if len(digest) == 64 else [],
+        properties=[
+            Property(name="xpukit:size-bytes", value=str(inventory.size_bytes)),
+            *(
+                Property(name=f"xpukit:layer:{index:03d}", value=f"{layer.size_bytes} {layer.instruction}")
+                for index, layer in enumerate(inventory.layers)
+            ),
+            *(
+                [Property(name="xpukit:engine-flags-sha256", value=inventory.flags_sha256)]
+                if inventory.flags_sha256
+                else []
+            ),
+        ],
+    )
+    tool = Component(type=ComponentType.APPLICATION, name="xpukit", version=__version__, bom_ref="xpukit")
+    bom = Bom(
+        serial_number=uuid.uuid5(_NAMESPACE, msgspec.json.encode(inventory).hex()),
+        metadata=BomMetaData(
+            component=root, tools=ToolRepository(components=[tool]), timestamp=_read_time(inventory.created)
+        ),
+    )
+    if inventory.os_id:
+        system = Component(
+            type=ComponentType.OPERATING_SYSTEM,
+            name=inventory.os_id,
+            version=inventory.os_version or None,
+            bom_ref="operating-system",
+        )
+        bom.components.add(system)
+    # One package may lie in several places: a component each would make the same package many.
+    merged: dict[str, list[Package]] = {}
+    for package in inventory.packages:
+        merged.setdefault(make_purl(package, inventory).to_string(), []).append(package)
+    for purl, packages in merged.items():
+        bom.components.add(_build_component(purl, packages, inventory))
+    bom.register_dependency(root, list(bom.components))
+    return bom
+
+
+def _build_component(purl: str, packages: list[Package], inventory: Inventory) -> Component:
+    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import LicenseAcknowledgement
+
+    first = packages[0]
+    factory = LicenseFactory()
+    declared = LicenseAcknowledgement.DECLARED
+    if first.licence_source == "expression":
+        licences = [factory.make_from_string(text, license_acknowledgement=declared) for text in first.licences[:1]]
+    else:
+        # Debian's short names and free text look like SPDX but are not: they are kept as names.
+        licences = [factory.make_with_name(text, acknowledgement=declared) for text in first.licences]
+    properties = [Property(name="xpukit:place", value=package.place) for package in packages if package.place]
+    if first.licence_source:
+        properties.append(Property(name="xpukit:licence-source", value=first.licence_source))
+    if first.commit:
+        properties.append(Property(name="xpukit:commit", value=first.commit))
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=first.name,
+        version=first.version,
+        bom_ref=purl,
+        purl=make_purl(first, inventory),
+        licenses=licences,
+        properties=properties,
+    )
+
+
+def make_purl(package: Package, inventory: Inventory) -> PackageURL:
+    """The package's URL: pkg:deb/debian/NAME@VERSION?arch=…&distro=debian-12, pkg:pypi/name@version."""
+    from packageurl import PackageURL
+
+    if package.kind == "pypi":
+        return PackageURL(type="pypi", name=package.name.lower().replace("_", "-"), version=package.version)
+    distro = "-".join(part for part in (inventory.os_id, inventory.os_version) if part)
+    qualifiers = {"arch": package.architecture, "distro": distro}
+    return PackageURL(
+        type=package.kind,
+        namespace=inventory.os_id or None,
+        name=package.name,
+        version=package.version,
+        qualifiers={key: value for key, value in qualifiers.items() if value},
+    )
+
+
+def _read_time(text: str) -> Any:
+    """The image's own time, to the second; the document does not say when it was written."""
+    from datetime import datetime, timezone
+
+    try:
+        return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return datetime.fromtimestamp(0, tz=timezone.utc)
+
+
+def parse_sbom(document: Mapping[str, Any], *, name: str) -> Inventory:
+    """The packages of any CycloneDX JSON document with purls, ours or another tool's. Raises BadFactsError."""
+    if document.get("bomFormat") != "CycloneDX":
+        raise BadFactsError(f"{name}: no CycloneDX document", hint="give an image, a build directory or an SBOM")
+    packages = set()
+    for component in _list(document.get("components")):
+        package = _parse_component(component)
+        if package is not None:
+            packages.add(package)
+    metadata = document.get("metadata")
+    root = metadata.get("component") if isinstance(metadata, dict) else None
+    image = str(root.get("name", "")) if isinstance(root, dict) else ""
+    return Inventory(
+        image=image or name,
+        image_id="",
+        packages=tuple(sorted(packages)),
+        notes=("read from an SBOM: it says nothing of environment, labels and entry point",),
+    )
+
+
+def _parse_component(component: Mapping[str, Any]) -> Package | None:
+    kind_path, _, query = str(component.get("purl", "")).removeprefix("pkg:").partition("?")
+    kind = _PURL_KINDS.get(kind_path.partition("/")[0])
+    if kind is None or not component.get("name"):
+        return None
+    qualifiers = dict(parse_qsl(query.partition("#")[0]))
+    return Package(
+        kind=kind,
+        name=str(component["name"]),
+        version=unquote(str(component.get("version", ""))),
+        architecture=qualifiers.get("arch", ""),
+    )
+
+
+def _list(value: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []

@@ -1,0 +1,341 @@
+"""Runs a built image and says what works: its own checks, the engine, the ways of starting it, its health."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from xpukit.core.atomic import write_atomic
+from xpukit.core.errors import ExternalError
+from xpukit.facts.recipes import CHECK_FILE, Recipe
+from xpukit.host.docker_daemon import DockerDaemon
+from xpukit.host.docker_values import ContainerRequest, ImageInfo
+from xpukit.images.devices import GpuNodes, list_gids
+from xpukit.images.inside import idle_request, keep_container, load_program, run_inside
+from xpukit.images.smoke_environment import compare_environments, find_environment, parse_check_lines, strip_marks
+from xpukit.images.smoke_report import EnvironmentDifference, SmokeCheck, SmokeReport, Verdict, judge_checks
+
+# No engine knows it: what the engine says about it shows that appended arguments reach its parser.
+STRANGE_FLAG = "--xpukit-no-such-flag"
+_HOOK_PLACE = "/run/xpukit-smoke"
+WAYS = ("run", "exec", "entrypoint")
+
+
+class SmokeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test may take. Engines import for a long time; a server without a model is healthy at once or never."""
+
+    command_s: float = 180.0
+    start_s: float = 180.0
+    health_s: float = 120.0
+    memory_bytes: int | None = None
+
+
+class _Scope(msgspec.Struct, frozen=True):
+    """What every check needs."""
+
+    daemon: DockerDaemon
+    image: ImageInfo
+    recipe: Recipe
+    base: ContainerRequest
+    limits: SmokeLimits
+    folder: Path | None
+
+
+def smoke_test(
+    daemon: DockerDaemon,
+    image: str,
+    recipe: Recipe,
+    gpus: Sequence[GpuNodes] = (),
+    *,
+    folder: Path | None = None,
+    limits: SmokeLimits | None = None,
+) -> SmokeReport:
+    """Try the image; nothing of it runs afterwards. `folder` keeps the logs.
+
+    A container that cannot be started is a failed row. Raises ExternalError when the image is not there or
+    the daemon does not answer.
+    """
+    limits = limits or SmokeLimits()
+    info = daemon.inspect_image(image)
+    if info is None:
+        raise ExternalError(f"image {image} is not there", hint="see: docker images")
+    with _place_hook() as hook:
+        base = make_request(info.id, gpus, limits)
+        base = msgspec.structs.replace(base, binds=(*base.binds, f"{hook}:{_HOOK_PLACE}:ro"))
+        scope = _Scope(daemon, info, recipe, base, limits, folder)
+        checks: list[SmokeCheck] = []
+        version = ""
+        environments: dict[str, str] = {}
+        try:
+            idle = msgspec.structs.replace(base, **_idle_fields())
+            with keep_container(daemon, idle) as running:
+                inside, version, environments = _try_inside(scope, running)
+                checks += inside
+        except ExternalError as err:
+            checks.append(SmokeCheck(name="container", verdict="fail", said=err.message))
+        else:
+            outside, more = _try_ways(scope)
+            checks += outside
+            row, differences = _judge_environments(recipe, {**environments, **more})
+            checks += [row, _try_arguments(scope), _try_health(scope)]
+            return _report(image, scope, gpus, checks, version, differences)
+    return _report(image, scope, gpus, checks, version, ())
+
+
+def _report(
+    image: str,
+    scope: _Scope,
+    gpus: Sequence[GpuNodes],
+    checks: Sequence[SmokeCheck],
+    version: str,
+    differences: tuple[EnvironmentDifference, ...],
+) -> SmokeReport:
+    rows = (_describe_devices(scope.recipe, gpus), *checks)
+    return SmokeReport(
+        image=image,
+        image_id=scope.image.id,
+        recipe=scope.recipe.name,
+        engine_version=version,
+        devices=tuple(gpu.bdf for gpu in gpus),
+        checks=rows,
+        differences=differences,
+        verdict=judge_checks(rows),
+    )
+
+
+def make_request(image: str, gpus: Sequence[GpuNodes], limits: SmokeLimits) -> ContainerRequest:
+    """The rights that `run-image` gives: exact nodes and links, groups by number, no capability."""
+    binds = [f"{link}:{link}:ro" for gpu in gpus for link in gpu.by_path]
+    return ContainerRequest(
+        image=image,
+        devices=tuple(f"{node}:{node}:rw" for gpu in gpus for node in gpu.nodes),
+        groups=tuple(str(gid) for gid in list_gids(gpus)),
+        binds=tuple(binds),
+        cap_drop=("ALL",),
+        security_opt=("no-new-privileges",),
+        memory_bytes=limits.memory_bytes,
+        network="none",
+        init=True,
+    )
+
+
+def _idle_fields() -> dict[str, object]:
+    idle = idle_request("")
+    return {"entrypoint": idle.entrypoint, "command": idle.command}
+
+
+@contextmanager
+def _place_hook() -> Iterator[str]:
+    """A folder with the environment hook, readable by the image's user.
+
+    A remote daemon does not see it: then the environments are not known, and the report says so.
+    """
+    with tempfile.TemporaryDirectory(prefix="xpukit-smoke-") as place:
+        Path(place).chmod(0o755)
+        hook = Path(place) / "sitecustomize.py"
+        hook.write_text(load_program("environment_hook.py"), encoding="utf-8")
+        hook.chmod(0o644)
+        yield place
+
+
+def _describe_devices(recipe: Recipe, gpus: Sequence[GpuNodes]) -> SmokeCheck:
+    if gpus:
+        said = ", ".join(f"{gpu.bdf} {' '.join(gpu.nodes)}" for gpu in gpus)
+        return SmokeCheck(name="devices", verdict="pass", said=said)
+    why = "the image needs none" if recipe.host.vendor == "any" else "this machine has none: nothing here ran on one"
+    return SmokeCheck(name="devices", verdict="not-applicable", said=why)
+
+
+def _measure(name: str, try_it: Callable[[], tuple[Verdict, str]], log: str = "") -> SmokeCheck:
+    """A check's row; what the daemon refuses is a failure of the check."""
+    start = time.monotonic()
+    try:
+        verdict, said = try_it()
+    except ExternalError as err:
+        verdict, said = "fail", err.message
+    return SmokeCheck(name=name, verdict=verdict, said=said[:500], seconds=round(time.monotonic() - start, 3), log=log)
+
+
+def _keep_log(scope: _Scope, name: str, content: bytes) -> str:
+    if scope.folder is None:
+        return ""
+    scope.folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(scope.folder / f"smoke-{name}.log", content)
+    return f"smoke-{name}.log"
+
+
+def _find_marked_env() -> dict[str, str]:
+    return {"PYTHONPATH": _HOOK_PLACE, "XPUKIT_SAY_ENVIRONMENT": "1"}
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+def _try_inside(scope: _Scope, container: str) -> tuple[list[SmokeCheck], str, dict[str, str]]:
+    """What `docker exec` sees: check.sh, version, help, imports. Returns the rows, the version, the exec output."""
+    answers = scope.recipe.answers
+    limit = scope.limits.command_s
+    checks = _run_check_file(scope, container)
+    outputs: dict[str, str] = {}
+    versions: list[str] = []
+
+    def ask(argv: Sequence[str], *, marked: bool = False) -> tuple[int, str, str]:
+        env = _find_marked_env() if marked else {}
+        answer = scope.daemon.exec_in(container, argv, env=env, timeout_s=limit)
+        return answer.rc, answer.out.decode("utf-8", "replace"), answer.err.decode("utf-8", "replace")
+
+    def ask_version() -> tuple[Verdict, str]:
+        rc, out, err = ask(answers.version_argv, marked=True)
+        outputs["exec"] = err + "\n" + out
+        said = _last_line(strip_marks(out)) or _last_line(strip_marks(err))
+        versions.append(said if rc == 0 else "")
+        return ("pass" if rc == 0 else "fail"), said
+
+    def ask_help() -> tuple[Verdict, str]:
+        rc, out, err = ask(answers.help_argv)
+        helped = rc == 0 and "usage" in (out + err).lower()
+        return ("pass" if helped else "fail"), f"{len(out.splitlines())} lines" if helped else _last_line(err or out)
+
+    if answers.version_argv:
+        checks.append(_measure("engine-version", ask_version))
+    if answers.help_argv:
+        checks.append(_measure("engine-help", ask_help))
+    for module in answers.imports:
+        checks.append(_measure(f"import {module}", lambda module=module: _try_import(scope, container, module)))  # type: ignore[misc]
+    return checks, versions[0] if versions else "", outputs
+
+
+def _try_import(scope: _Scope, container: str, module: str) -> tuple[Verdict, str]:
+    """Import with the engine's Python and environment, as a shell inside gets them."""
+    argv = ("bash", "-c", 'exec "$@"', "bash", "python3", "-c", f"import {module}")
+    answer = run_inside(scope.daemon, container, argv, timeout_s=scope.limits.command_s)
+    if answer.rc == 0:
+        return "pass", ""
+    return "fail", _last_line(answer.err.decode("utf-8", "replace")) or f"exit {answer.rc}"
+
+
+def _run_check_file(scope: _Scope, container: str) -> list[SmokeCheck]:
+    path = Path(scope.recipe.folder) / CHECK_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return [SmokeCheck(name=CHECK_FILE, verdict="not-applicable", said="the recipe has none")]
+    start = time.monotonic()
+    try:
+        answer = scope.daemon.exec_in(container, ("bash", "-c", text), timeout_s=scope.limits.command_s)
+    except ExternalError as err:
+        return [SmokeCheck(name=CHECK_FILE, verdict="fail", said=err.message)]
+    seconds = round(time.monotonic() - start, 3)
+    log = _keep_log(scope, "check", answer.out + answer.err)
+    rows = parse_check_lines((answer.out + b"\n" + answer.err).decode("utf-8", "replace"), answer.rc)
+    if not rows:
+        return [SmokeCheck(name=CHECK_FILE, verdict="unknown", said="it said nothing", seconds=seconds, log=log)]
+    return [
+        SmokeCheck(name=f"{CHECK_FILE} {name}", verdict="pass" if ok else "fail", said=why[:500], log=log)
+        for name, ok, why in rows
+    ]
+
+
+def _run_once(scope: _Scope, name: str, request: ContainerRequest) -> tuple[int | None, str]:
+    """Start, wait for the end, keep the log; the exit code (None: it still ran at the limit) and what it said."""
+    with keep_container(scope.daemon, request) as container:
+        code = scope.daemon.wait_container(container, timeout_s=scope.limits.command_s)
+        log = scope.daemon.read_logs(container)
+    _keep_log(scope, name, log)
+    return code, log.decode("utf-8", "replace")
+
+
+def _try_ways(scope: _Scope) -> tuple[list[SmokeCheck], dict[str, str]]:
+    """The engine's version asked by `docker run` and with its name as an overridden entry point."""
+    argv = scope.recipe.answers.version_argv
+    if not argv:
+        row = SmokeCheck(name="ways-of-starting", verdict="not-applicable", said="the image has no engine")
+        return [row], {}
+    outputs: dict[str, str] = {}
+
+    def start(way: str, request: ContainerRequest) -> tuple[Verdict, str]:
+        code, said = _run_once(scope, way, request)
+        outputs[way] = said
+        if code is None:
+            return "fail", f"still running after {scope.limits.command_s:.0f} s"
+        return ("pass" if code == 0 else "fail"), _last_line(strip_marks(said)) or f"exit {code}"
+
+    env = {**scope.base.env, **_find_marked_env()}
+    run = msgspec.structs.replace(scope.base, command=argv, env=env)
+    overridden = msgspec.structs.replace(scope.base, entrypoint=argv[:1], command=argv[1:], env=env)
+    rows = [
+        _measure("start by run", lambda: start("run", run), "smoke-run.log"),
+        _measure("start by entrypoint", lambda: start("entrypoint", overridden), "smoke-entrypoint.log"),
+    ]
+    return rows, outputs
+
+
+def _judge_environments(
+    recipe: Recipe, outputs: dict[str, str]
+) -> tuple[SmokeCheck, tuple[EnvironmentDifference, ...]]:
+    """Whether the engine saw the same variables in all ways that were tried."""
+    name = "same-environment"
+    if not recipe.answers.version_argv:
+        return SmokeCheck(name=name, verdict="not-applicable", said="the image has no engine"), ()
+    found = {way: find_environment(outputs.get(way, "")) for way in WAYS}
+    silent = [way for way, environment in found.items() if environment is None]
+    if silent:
+        said = f"not seen when started by {', '.join(silent)} (no Python engine, a failed start or a remote daemon)"
+        return SmokeCheck(name=name, verdict="unknown", said=said), ()
+    differences = compare_environments({way: environment or {} for way, environment in found.items()})
+    if differences:
+        said = ", ".join(difference.name for difference in differences)
+        return SmokeCheck(name=name, verdict="fail", said=f"differs: {said}"), differences
+    count = len(found["run"] or {})
+    return SmokeCheck(name=name, verdict="pass", said=f"{count} variables, by {', '.join(WAYS)}"), ()
+
+
+def _try_arguments(scope: _Scope) -> SmokeCheck:
+    """An argument after the image's name must reach the engine's own parser, which does not know it."""
+    if not scope.recipe.answers.engine_argv:
+        return SmokeCheck(name="arguments-pass", verdict="not-applicable", said="the image has no engine")
+
+    def attempt() -> tuple[Verdict, str]:
+        request = msgspec.structs.replace(scope.base, command=(STRANGE_FLAG,))
+        code, said = _run_once(scope, "arguments", request)
+        if code is None:
+            return "fail", "the engine started all the same: appended arguments are dropped"
+        if code != 0 and STRANGE_FLAG in said:
+            return "pass", _last_line(said)
+        return "fail", f"exit {code}, and no word of {STRANGE_FLAG}: {_last_line(said)}"
+
+    return _measure("arguments-pass", attempt, "smoke-arguments.log")
+
+
+def _try_health(scope: _Scope) -> SmokeCheck:
+    """The image as it starts by itself becomes healthy. An engine that needs a model cannot show it here."""
+    name = "healthy"
+    if not scope.image.has_healthcheck:
+        return SmokeCheck(name=name, verdict="not-applicable", said="the image has no health check")
+    if scope.recipe.host.vendor != "any":
+        return SmokeCheck(name=name, verdict="not-applicable", said="the engine needs a GPU and a model to start")
+
+    def attempt() -> tuple[Verdict, str]:
+        with keep_container(scope.daemon, scope.base) as container:
+            info = scope.daemon.wait_healthy(container, timeout_s=scope.limits.health_s)
+            log = scope.daemon.read_logs(container)
+        _keep_log(scope, "health", log)
+        if info.oom_killed:
+            return "fail", "ended by the memory limit"
+        if info.status != "running":
+            return "fail", f"it ended with {info.exit_code}: {_last_line(log.decode('utf-8', 'replace'))}"
+        if info.health == "healthy":
+            return "pass", ""
+        return (
+            "fail",
+            f"{info.health or 'no answer'} after {scope.limits.health_s:.0f} s: {' '.join(info.health_log[-1:])}",
+        )
+
+    return _measure(name, attempt, "smoke-health.log")
