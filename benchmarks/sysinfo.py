@@ -99,6 +99,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--preset", default="default", choices=("minimal", "default", "full"))
+    parser.add_argument("--format", default="zst", choices=("zst", "xz"), help="of our archive; theirs is xz -9")
     parser.add_argument(
         "--packages", nargs="*", default=list(PACKAGES), help="packages whose versions the peer asks for"
     )

@@ -7,7 +7,7 @@ RUN apt-get update && \
       ca-certificates \
       python3 \
       python3-venv && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 RUN python3 -m venv /opt/venv && \
     /opt/venv/bin/python -m pip install --disable-pip-version-check --no-compile --no-cache-dir \
       six==1.16.0
@@ -20,7 +20,7 @@ RUN apt-get update && \
       ca-certificates \
       numactl \
       python3 && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 RUN groupadd --system --force render && groupadd --system --force video && \
     useradd --create-home --uid 10001 --groups render,video serving
 COPY --from=python /opt/venv /opt/venv

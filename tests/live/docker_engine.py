@@ -54,7 +54,7 @@ def find_missing(*programs: str) -> str:
     """Why no daemon can be started here, "" when one can."""
     if os.geteuid() != 0:
         return "needs root for a daemon of its own"
-    absent = [name for name in ("dockerd", "docker", *programs) if not shutil.which(name)]
+    absent = [name for name in ("dockerd", "docker", "setpriv", *programs) if not shutil.which(name)]
     return f"not installed: {', '.join(absent)} (Debian: docker.io, debootstrap)" if absent else ""
 
 
@@ -84,6 +84,8 @@ def start_engine(
         ]  # fmt: skip
         if isolated:
             argv = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *argv]
+        # A test that is killed takes its daemon with it.
+        argv = ["setpriv", "--pdeathsig", "TERM", *argv]
         with (place / "log").open("wb") as log:
             process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         try:

@@ -202,7 +202,7 @@ def test_known_causes(build: Build, engine: DockerEngine, dockerfile: str, step:
     outcome = build(dockerfile)
     assert not outcome.ok
     assert step in outcome.failed_step, outcome
-    assert cause in outcome.causes[0], outcome
+    assert cause in outcome.causes[0].title, outcome
     assert engine.list_left() == []
 
 
@@ -210,7 +210,7 @@ def test_no_network(build: Build, engine: DockerEngine) -> None:
     # bash itself opens the connection: the tiny image has no other program that could.
     outcome = build(f"FROM {TINY}\nRUN bash -c 'echo > /dev/tcp/192.0.2.1/80'", network="none")
     assert "/dev/tcp" in outcome.failed_step
-    assert "no network" in outcome.causes[0]
+    assert "no network" in outcome.causes[0].title
     assert engine.list_left() == []
 
 
@@ -220,7 +220,7 @@ def test_disk_full(build: Build, builder: Builder) -> None:
         outcome = build(f"FROM {TINY}\nRUN dd if=/dev/zero of=/big bs=1M count=200", on=small)
         assert not outcome.ok
         assert "of=/big" in outcome.failed_step
-        assert "out of disk space" in outcome.causes[0], outcome
+        assert "out of disk space" in outcome.causes[0].title, outcome
         assert small.list_left() == []
 
 
@@ -258,7 +258,7 @@ def test_daemon_killed_in_the_middle(build: Build) -> None:
         outcome = build(f"FROM {TINY}\nRUN echo working && sleep 60", on=doomed, on_event=kill_at_line)
         assert not outcome.ok
         assert "sleep 60" in outcome.failed_step, outcome
-        assert "went away during the build" in outcome.causes[0], outcome
+        assert "went away during the build" in outcome.causes[0].title, outcome
 
 
 def test_time_limit_ends_the_build(build: Build, engine: DockerEngine) -> None:

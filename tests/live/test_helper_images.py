@@ -25,9 +25,11 @@ import pytest
 
 from tests.live.docker_engine import DockerEngine, import_debian, start_engine
 from xpukit.facts.recipes import load_recipe
+from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.images.build import BuilderKind, Rendered
 from xpukit.images.render import render_recipe
 from xpukit.images.settings import resolve_settings
+from xpukit.images.smoke_test import SmokeLimits, smoke_test
 
 pytestmark = [pytest.mark.live]
 
@@ -159,6 +161,16 @@ def build(engine: DockerEngine, rendered: Rendered, folder: Path) -> str:
     return tag
 
 
+def try_smoke(engine: DockerEngine, image: str, name: str) -> dict[str, str]:
+    """The rows of the smoke test, as `build-image` does it; those that do not pass with what was said."""
+    found = smoke_test(
+        DockerDaemon(engine.address), image, load_recipe(name), limits=SmokeLimits(command_s=60, health_s=60)
+    )
+    assert found.engine_version
+    assert found.verdict == "pass", [row for row in found.checks if row.verdict != "pass"]
+    return {row.name: row.verdict for row in found.checks}
+
+
 @contextlib.contextmanager
 def run(engine: DockerEngine, *arguments: str) -> Iterator[str]:
     container = engine.docker("run", "-d", "--network", "host", *arguments)
@@ -236,6 +248,8 @@ def test_monitor_scrapes_and_is_healthy(engine: DockerEngine, tmp_path: Path) ->
     image = build(engine, rendered, tmp_path)
     said = engine.docker("run", "--rm", "--network", "none", "--entrypoint", "/opt/xpukit/check.sh", image)
     assert set(said.splitlines()) == {"ok not-root", "ok data-writable", "ok version", "ok config", "ok rules"}
+    rows = try_smoke(engine, image, "monitor")
+    assert rows["check.sh config"] == rows["arguments-pass"] == rows["engine-help"] == rows["healthy"] == "pass"
     with run(engine, image) as container:
         assert await_health(engine, container) == "healthy"
         assert engine.docker("exec", container, "id", "-u") == "10001"
@@ -263,6 +277,9 @@ def test_loadbalancer_balances_drains_and_fails_over(engine: DockerEngine, tmp_p
     said = engine.docker("run", "--rm", "--network", "none", "--entrypoint", "/opt/xpukit/check.sh", image)
     assert all(line.startswith("ok ") for line in said.splitlines())
     assert "ok config" in said
+    rows = try_smoke(engine, image, "loadbalancer")
+    assert rows["check.sh config"] == rows["start by entrypoint"] == "pass"
+    assert rows["healthy"] == rows["arguments-pass"] == "not-applicable"  # without engines it must not be healthy
     url = f"http://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(start_stub(first))

@@ -13,6 +13,7 @@ import typer
 from xpukit import __version__
 from xpukit.cli import (
     baseline,
+    bench,
     build_image,
     build_image_diff,
     cdi,
@@ -21,6 +22,7 @@ from xpukit.cli import (
     evaluate,
     probe,
     run_image,
+    serve,
     sysinfo,
 )
 from xpukit.cli.session import Session, current_session, reset_session
@@ -39,6 +41,8 @@ app.command("probe", help=probe.HELP)(probe.probe)
 app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
+app.command("serve", help=serve.HELP)(serve.serve)
+app.command("bench", help=bench.HELP)(bench.bench)
 app.command("run-image", help=run_image.HELP)(run_image.run_image)
 app.command("cdi", help=cdi.HELP)(cdi.cdi)
 app.add_typer(baseline.app, name="baseline", help=baseline.HELP)

@@ -11,6 +11,8 @@ from xpukit.cli.build_image_order import ResolvedOrder, find_ca_bundle, make_sou
 from xpukit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from xpukit.cli.session import Session
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from xpukit.host.door import Host
     from xpukit.images.build import Rendered
     from xpukit.images.builders.choose import Builder
+    from xpukit.images.fetch_apt import DebPlan
     from xpukit.images.lock import Lock
+    from xpukit.images.render import Sources
 
 IMAGE_SCHEMA = "xpukit.image/1"
 
@@ -28,6 +32,7 @@ def run_build(session: Session, resolved: ResolvedOrder) -> int:
     from xpukit.cli.build_image_account import account_for_build, check_host, exit_code_of
     from xpukit.cli.build_image_tables import print_result
     from xpukit.core.json_document import build_document
+    from xpukit.core.machine import Machine
     from xpukit.host.docker_daemon import DockerDaemon
     from xpukit.images.build_directory import LOG_FILE, keep_context, keep_outcome, make_build_directory
     from xpukit.images.builders import build_image
@@ -42,30 +47,39 @@ def run_build(session: Session, resolved: ResolvedOrder) -> int:
     daemon.require()
     builder, rendered = _prepare(session, host, resolved, daemon)
     tags = choose_tags(rendered, resolved.order.tags)
-    machine = probe_machine(host)
+    # An image for any machine asks nothing of this one: no reason to look at it, which takes most of a second.
+    machine = Machine() if resolved.recipe.host.vendor == "any" else probe_machine(host)
     check_host(session, resolved, machine)
     directory = make_build_directory(host, rendered, resolved.order.output)
     keep_context(directory, rendered)
     session.say(f"building {tags[0]} with {builder.kind} into {directory}")
     kept, linked = split_linked(rendered)
-    with BuildProgress(_make_console(session), verbose=session.verbose > 0) as progress:
-        outcome = build_image(
-            kept,
-            tags=tags,
-            builder=builder,
-            daemon=daemon,
-            log=directory / LOG_FILE,
-            host=host,
-            on_event=progress,
-            trees=linked,
-            network=resolved.order.network,
-            pull=resolved.order.pull,
-            no_cache=resolved.order.no_cache,
-            source_date_epoch=read_epoch(host),
+    result = None
+    try:
+        with BuildProgress(_make_console(session), verbose=session.verbose > 0) as progress:
+            outcome = build_image(
+                kept,
+                tags=tags,
+                builder=builder,
+                daemon=daemon,
+                log=directory / LOG_FILE,
+                host=host,
+                on_event=progress,
+                trees=linked,
+                network=resolved.order.network,
+                pull=resolved.order.pull,
+                no_cache=resolved.order.no_cache,
+                source_date_epoch=read_epoch(host),
+            )
+        result = describe_result(rendered, outcome, tags, str(directory))
+        if result.ok:
+            result = account_for_build(session, host, resolved, daemon, machine, result)
+    except KeyboardInterrupt:
+        done = (
+            f"{', '.join(tags)} is built, but was not tested" if result else "the build was cancelled; no image of it"
         )
-    result = describe_result(rendered, outcome, tags, str(directory))
-    if result.ok:
-        result = account_for_build(session, host, resolved, daemon, machine, result)
+        session.say(f"{done}; log: {directory / LOG_FILE}")
+        raise
     keep_outcome(directory, result, host.identity().hostname)
     if session.json:
         session.print_json(build_document(IMAGE_SCHEMA, host.identity().hostname, result))
@@ -79,6 +93,7 @@ def print_dry_run(session: Session, resolved: ResolvedOrder) -> int:
     from xpukit.core.json_document import build_document
     from xpukit.images.builders.buildkit import list_proxies, plan_command
     from xpukit.images.context import list_entries
+    from xpukit.images.result import ImagePlan
     from xpukit.images.tags import choose_tags
 
     host = session.open_host()
@@ -101,13 +116,15 @@ def print_dry_run(session: Session, resolved: ResolvedOrder) -> int:
         argv, env = command.argv, command.env
     entries = list_entries(rendered)
     if session.json:
-        body: dict[str, object] = {
-            "recipe": rendered.recipe,
-            "hash": rendered.hash,
-            "tags": tags,
-            "builder": builder.kind,
-        }
-        body |= {"argv": argv, "env": env, "files": entries}
+        body = ImagePlan(
+            recipe=rendered.recipe,
+            hash=rendered.hash,
+            tags=tags,
+            builder=builder.kind,
+            argv=argv,
+            env=env,
+            files=entries,
+        )
         session.print_json(build_document("xpukit.image-plan/1", "", body))
         return int(ExitCode.OK)
     if argv:
@@ -144,7 +161,6 @@ def write_out_context(session: Session, resolved: ResolvedOrder, directory: Path
 
 def run_fetch(session: Session, resolved: ResolvedOrder, folder: Path) -> int:
     """Collect what an offline build needs; the lock says what that is."""
-    from xpukit.host.docker_daemon import DockerDaemon
     from xpukit.images.fetch import fetch_build
     from xpukit.images.lock import LOCK_FILE
     from xpukit.images.render import choose_fetched
@@ -155,33 +171,65 @@ def run_fetch(session: Session, resolved: ResolvedOrder, folder: Path) -> int:
     ca_bundle = find_ca_bundle(session, host, resolved.order)
     sources = make_sources(resolved.order, ca_bundle=ca_bundle)
     rendered = resolved.render(sources, kind="")
-    daemon = DockerDaemon()
-    base_id = ""
-    if daemon.check().ok:
-        image = daemon.inspect_image(rendered.base_image)
-        base_id = image.id if image else ""
-    if not base_id:
-        session.warn(f"base image {rendered.base_image} is not on this host's docker: the lock holds its name only")
+    base_id, debs, save_base = _ask_base(session, host, resolved, rendered, sources)
     lock = fetch_build(
         host,
         rendered,
         choose_fetched(resolved.recipe, resolved.settings, {}, require_hashes=False),
         folder,
-        python_argv=_find_pip(host),
+        python_argv=_find_pip(host) if rendered.wheels else (),
         python_version=str(resolved.settings.get("python", f"3.{sys.version_info.minor}")),
         base_id=base_id,
+        debs=debs,
+        save_base=save_base,
         ca_bundle=sources.ca_bundle,
         say=session.say,
     )
-    if lock.apt_packages:
-        session.say(f"Debian packages come from --apt-repo: {' '.join(lock.apt_packages)}")
+    if lock.apt_absent:
+        session.warn(f"not collected, to come from --apt-repo: Debian packages {' '.join(lock.apt_absent)}")
     if session.json:
         from xpukit.core.json_document import build_document
+        from xpukit.images.result import FetchReport
 
-        session.print_json(build_document("xpukit.image-lock/1", "", lock))
+        report = FetchReport(folder=str(folder), lock=lock)
+        session.print_json(build_document("xpukit.image-fetch/1", host.identity().hostname, report))
     else:
         print(folder / LOCK_FILE)
     return int(ExitCode.OK)
+
+
+def _ask_base(
+    session: Session, host: Host, resolved: ResolvedOrder, rendered: Rendered, sources: Sources
+) -> tuple[str, DebPlan | None, Callable[[Path], None] | None]:
+    """The base image's id, what its apt would install, and how to save it; "" and None where it is not to be had."""
+    from xpukit.host.docker_daemon import DockerDaemon
+    from xpukit.images.builders.buildkit import list_proxies
+    from xpukit.images.fetch_apt import plan_debs
+
+    daemon, base = DockerDaemon(), rendered.base_image
+    reach = daemon.check()
+    image = daemon.inspect_image(base) if reach.ok else None
+    if image is None:
+        why = "is not on this host" if reach.ok else f"cannot be asked ({reach.message})"
+        session.warn(f"base image {base} {why}: neither it nor Debian packages are collected (docker pull {base})")
+        return "", None, None
+
+    def save(path: Path) -> None:
+        daemon.save_image(base, path)
+
+    order = resolved.order
+    if order.apt_repo or not rendered.apt_packages:
+        return image.id, None, save
+    session.say(f"asking apt in {base} ...")
+    plan = plan_debs(
+        daemon,
+        base,
+        rendered.apt_packages,
+        network=order.network,
+        proxies=list_proxies(host),
+        ca_bundle=sources.ca_bundle,
+    )
+    return image.id, plan, save
 
 
 def _prepare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from xpukit.cli.render import make_console, print_fields, print_table
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from xpukit.facts.recipes import Recipe
     from xpukit.images.result import ImageResult
 
+_END = re.compile(
+    r"executor failed running \[.*\]: exit code: (\d+)"
+    r"|(?:.*process \".*\" did not complete successfully|The command '.*' returned a non-zero code)"
+    r": (?:exit code: )?(\d+)",
+    re.DOTALL,
+)
 RECIPES_SCHEMA = "xpukit.recipes/1"
 
 
@@ -90,6 +97,7 @@ def show_recipe(session: Session, name: str) -> int:
 def print_result(result: ImageResult, *, color: bool) -> None:
     """What came of a build."""
     from xpukit.core.units import format_seconds
+    from xpukit.images.builders.progress import shorten_instruction
 
     console = make_console(color=color)
     if result.ok:
@@ -113,12 +121,20 @@ def print_result(result: ImageResult, *, color: bool) -> None:
         return
     console.print(f"{result.recipe}: the build failed", style="bold red" if color else None)
     if result.failed_step:
-        console.print(f"  step: {result.failed_step}")
+        console.print(f"  step: {shorten_instruction(result.failed_step)}")
     for line in result.last_lines:
-        console.print(f"  | {line}")
+        console.print(f"  | {_shorten_end(line)}")
     for cause in result.causes:
-        console.print(f"  likely: {cause}")
+        console.print(f"  likely: {cause.title}")
+        for remedy in cause.remedy:
+            console.print(f"    - {remedy}")
     console.print(f"  log: {result.log}")
+
+
+def _shorten_end(line: str) -> str:
+    """The builders end with the whole instruction again and its exit code: only the latter is new."""
+    found = _END.fullmatch(line)
+    return f"exit code {found[1] or found[2]}" if found else line
 
 
 def _describe_engine(recipe: Recipe) -> str:

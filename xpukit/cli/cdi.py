@@ -62,7 +62,7 @@ def cdi(
                 session.warn(f"the group of {group.node} is not known: only root will be able to open it inside")
     document = build_cdi(gpus, groups=not no_groups)
     if check:
-        return _check(session, str(path), document)
+        return _check(session, str(path), document, build_cdi(gpus, groups=no_groups))
     if not document["devices"]:
         raise CouldNotJudgeError(
             "no Intel GPU with a render node: there is nothing to specify", hint="see: xpukit doctor"
@@ -77,10 +77,11 @@ def cdi(
     return int(ExitCode.OK)
 
 
-def _check(session: Session, path: str, document: dict[str, object]) -> int:
+def _check(session: Session, path: str, document: dict[str, object], other: dict[str, object]) -> int:
+    """Compare the file; it may have the groups or not."""
     from xpukit.images.cdi_file import compare_cdi
 
-    state = compare_cdi(session.open_host(), path, document)
+    state = compare_cdi(session.open_host(), path, document, also=[other])
     if session.json:
         from xpukit.core.json_document import build_document
 
@@ -89,7 +90,7 @@ def _check(session: Session, path: str, document: dict[str, object]) -> int:
         print(f"{path}: {state.state}")
         for difference in state.differences:
             print(f"  {difference}")
-        if state.state != "current":
+        if state.state in ("missing", "stale"):
             session.say("  next: sudo xpukit cdi --write")
     if state.state == "unreadable":
         return int(ExitCode.COULD_NOT_JUDGE)

@@ -99,13 +99,15 @@ def examine_host(
     from xpukit.doctor.examine import examine_machine
     from xpukit.doctor.report import build_report
     from xpukit.host.asked_once import AskedOnceHost
+    from xpukit.host.redaction.mask_secrets import mask_struct
     from xpukit.probe.machine import probe_machine
 
     host = AskedOnceHost(host)
     machine = probe_machine(host)
     if not with_probe:
         machine = msgspec.structs.replace(machine, findings=())
-    report = build_report(examine_machine(host, machine, checks=checks), accepted)
+    # A finding quotes what it saw, a container's command too.
+    report = mask_struct(build_report(examine_machine(host, machine, checks=checks), accepted))
     return msgspec.structs.replace(report, checks=(PROBE, *report.checks)) if with_probe else report
 
 

@@ -55,6 +55,9 @@ def run_image(
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Also where the host lacks what the image needs.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Why each option is there.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the command and start nothing: what is done without --run.")
+    ] = False,
     run: Annotated[bool, typer.Option("--run", help="Start it, in the background.")] = False,
 ) -> int:
     """Probe, choose GPUs, judge the host, plan the command; print it or run it."""
@@ -62,6 +65,8 @@ def run_image(
     session.take(json=json, source=source)
     if engine not in ("docker", "podman"):
         raise UsageError(f"--engine {engine!r}", hint="docker or podman")
+    if run and dry_run:
+        raise UsageError("--run and --dry-run exclude each other", hint="give one of them")
     if run:
         session.require_live("run-image --run")
     from xpukit.images.devices import find_gpu_nodes
@@ -70,7 +75,7 @@ def run_image(
 
     host = session.open_host()
     machine = probe_machine(host)
-    info = None if session.source is not None else _inspect(session, image, engine)
+    info = None if session.source is not None else _inspect(session, image, engine, cdi=cdi)
     needs = _find_needs(session, recipe, info)
     gpus = _choose(find_gpu_nodes(host, machine), gpu, needs)
     found = _judge(image, needs, machine, gpus, force=force)
@@ -104,7 +109,7 @@ def run_image(
     return _start(session, plan) if run else int(ExitCode.OK)
 
 
-def _inspect(session: Session, image: str, engine: str) -> ImageInfo | None:
+def _inspect(session: Session, image: str, engine: str, *, cdi: bool) -> ImageInfo | None:
     """The image, where a Docker daemon has it. Printing a command must work without one."""
     if engine != "docker":
         return None
@@ -114,12 +119,27 @@ def _inspect(session: Session, image: str, engine: str) -> ImageInfo | None:
     if not daemon.check().ok:
         return None
     try:
+        if cdi:
+            _warn_of_cdi(session, daemon.version().version)
         return daemon.inspect_image(image)
     except ExternalError as err:
         session.warn(err.message)
         return None
     finally:
         daemon.close()
+
+
+def _warn_of_cdi(session: Session, version: str) -> None:
+    """Docker learned CDI late, and at first only where it was switched on."""
+    from xpukit.facts.cdi import load_cdi_facts
+    from xpukit.facts.stack_versions import is_older
+
+    facts = [runtime for runtime in load_cdi_facts().runtimes if runtime.name == "Docker"]
+    usual, first = facts[0], facts[-1]
+    if is_older(version, first.since):
+        session.warn(f"this Docker is {version}: it knows CDI from {first.since} on; leave out --cdi")
+    elif is_older(version, usual.since):
+        session.warn(f"this Docker is {version}: it reads CDI files {first.note} only")
 
 
 def _find_needs(session: Session, recipe: str, info: ImageInfo | None) -> HostNeeds | None:
@@ -166,17 +186,10 @@ def _find_ports(info: ImageInfo | None) -> list[str]:
 
 def _print(session: Session, plan: RunPlan, found: Compatibility | None, *, explain: bool, hostname: str) -> None:
     if session.json:
-        import msgspec
-
         from xpukit.core.json_document import build_document
+        from xpukit.images.run_image import describe_run
 
-        body = {
-            **msgspec.to_builtins(plan),
-            "argv": list(plan.argv),
-            "command": plan.command,
-            "compatibility": msgspec.to_builtins(found),
-        }
-        session.print_json(build_document(SCHEMA, hostname, body))
+        session.print_json(build_document(SCHEMA, hostname, describe_run(plan, found)))
         return
     if explain:
         from xpukit.cli.render import print_table

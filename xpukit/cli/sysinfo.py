@@ -174,6 +174,7 @@ def list_documents(bundle: str) -> tuple[Document, ...]:
     from xpukit.host.asked_once import AskedOnceHost
     from xpukit.probe.machine import probe_machine
     from xpukit.sysinfo.bundle import Document
+    from xpukit.sysinfo.containers import list_summary_images
     from xpukit.sysinfo.summary import build_summary
 
     def probe(host: Host, _: Collection) -> str:
@@ -189,7 +190,8 @@ def list_documents(bundle: str) -> tuple[Document, ...]:
 
     def summary(host: Host, collection: Collection) -> str:
         host = AskedOnceHost(host)
-        return build_summary(probe_machine(host), _examine(host), collection, bundle=bundle)
+        images = list_summary_images(host)
+        return build_summary(probe_machine(host), _examine(host), collection, images=images, bundle=bundle)
 
     return (
         Document(name="probe.json", make=probe),
@@ -230,15 +232,14 @@ def _print_list(session: Session, collectors: tuple[Collector, ...], chosen: tup
 
 def _print_estimate(session: Session, chosen: tuple[Collector, ...], timeout_s: float) -> int:
     from xpukit.cli.sysinfo_tables import print_estimates
-    from xpukit.sysinfo.collection import estimate_machine
+    from xpukit.sysinfo.collection import estimate_bundle, estimate_machine
 
     estimates = estimate_machine(_open_source(session), chosen)
     if session.json:
         from xpukit.core.json_document import build_document
 
-        session.print_json(
-            build_document("xpukit.sysinfo-estimate/1", "", {"estimates": estimates, "at_most_s": timeout_s})
-        )
+        body = {"estimates": estimates, "bundle": estimate_bundle(estimates), "at_most_s": timeout_s}
+        session.print_json(build_document("xpukit.sysinfo-estimate/1", "", body))
     else:
         print_estimates(estimates, timeout_s, color=session.color)
     return int(ExitCode.OK)

@@ -37,11 +37,12 @@ def diff(
         raise UsageError("diff takes its bundles as arguments", hint="leave out --from")
     if len(bundles) > 2:
         raise UsageError("diff compares two", hint="xpukit sysinfo diff A B")
+    from xpukit.host.redaction.mask_secrets import mask_struct
     from xpukit.sysinfo.diff import compare_sides
 
     a = _open_bundle(session, bundles[0])
     b = _open_bundle(session, bundles[1]) if len(bundles) == 2 else _look_here(session, a.answers)
-    result = compare_sides(a, b)
+    result = mask_struct(compare_sides(a, b))
     if session.json:
         from xpukit.core.json_document import build_document
 

@@ -97,7 +97,9 @@ def summarize_diff(result: SysinfoDiff) -> str:
     ]
     if unread:
         parts.append(f"{unread} read on one side only")
-    parts.append(f"{len(result.answers)} of {result.answers_compared} other answers differ")
-    if result.only_in_a or result.only_in_b:
+    if result.answers_compared:
+        parts.append(f"{len(result.answers)} of {result.answers_compared} other answers differ")
+    # A machine that is looked at now is not asked what the bundle was: that says nothing of it.
+    if (result.only_in_a or result.only_in_b) and not (result.a.live or result.b.live):
         parts.append(f"asked on one side only: {result.only_in_a} in A, {result.only_in_b} in B")
     return "; ".join(parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from xpukit.cli.render import print_table
 from xpukit.cli.session import Session
 from xpukit.core.units import format_bytes, format_seconds
-from xpukit.sysinfo.collection import Estimate, SysinfoReport
+from xpukit.sysinfo.collection import Estimate, SysinfoReport, estimate_bundle
 from xpukit.sysinfo.collector import Collector
 
 _SHOWN_FAILURES = 6
@@ -47,8 +47,12 @@ def print_estimates(estimates: Sequence[Estimate], timeout_s: float, *, color: b
     print_table("", ("collector", "commands", "files", "size", "at most", ""), rows, color=color, right=(1, 2, 3, 4))
     commands = sum(estimate.commands for estimate in estimates)
     files = sum(estimate.files for estimate in estimates)
-    size = format_bytes(sum(estimate.size_bytes for estimate in estimates))
-    print(f"together {commands} commands, {files} files, about {size} unpacked (a guess), {timeout_s:.0f} s at most")
+    whole = estimate_bundle(estimates)
+    print(
+        f"together {commands} commands, {files} files; with what probe and doctor ask about "
+        f"{format_bytes(whole.unpacked_bytes)} unpacked, {format_bytes(whole.archive_bytes)} packed (a guess); "
+        f"{timeout_s:.0f} s at most"
+    )
     print("what a collector asks only after an answer is not counted; nothing was run or read")
 
 

@@ -51,4 +51,6 @@ def conform_error(check: Check) -> str:
     bad = [name for name in check.ids if not name.startswith("XPK-") or name != name.upper() or not name.isascii()]
     if bad or not check.ids:
         return f"{check.name}: finding ids are XPK- and upper-case words: {bad or 'none given'}"
+    if len(set(check.ids)) < len(check.ids) or not callable(check.look):
+        return f"{check.name}: an id twice, or nothing to call"
     return ""

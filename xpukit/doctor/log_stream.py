@@ -45,10 +45,13 @@ class LogStream:
             joined = _Joined(head, self._raw)
             stream, decode = _choose_reader(head, joined)
             while True:
-                chunk = stream.read(BLOCK_BYTES)
+                chunk, problem = _fill_block(stream)
+                if chunk:
+                    yield decode(chunk) if decode else chunk
+                if problem is not None:
+                    raise problem
                 if not chunk:
                     return
-                yield decode(chunk) if decode else chunk
         except Exception as err:  # damaged or cut-off archives raise errors of many modules; what was read still counts
             self.complaint = f"reading ended early: {type(err).__name__}: {err}"
 
@@ -71,6 +74,24 @@ class _Joined(io.RawIOBase):
             chunk = self._rest.read(len(view)) or b""
         view[: len(chunk)] = chunk
         return len(chunk)
+
+
+def _fill_block(stream: BinaryIO) -> tuple[bytes, Exception | None]:
+    """Up to a block, and what ended it early: what came before the damage counts."""
+    # The readers of gzip, xz and bzip2 lose a whole block at a cut-off end, unless asked for what one step unpacks.
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    parts: list[bytes] = []
+    size = 0
+    while size < BLOCK_BYTES:
+        try:
+            part = read(BLOCK_BYTES - size)
+        except Exception as err:
+            return b"".join(parts), err
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts), None
 
 
 def _read_up_to(raw: BinaryIO, count: int) -> bytes:

@@ -73,5 +73,7 @@ def load_cdi_facts() -> CdiFacts:
         raise BadFactsError(f"{name}: {err}", hint="install xpukit again") from err
     for entry in facts.since:
         if entry.version not in facts.spec.versions or entry.field not in facts.fields.get(entry.place, ()):
-            raise BadFactsError(f"{name}: {entry.place}.{entry.field} is not in the tables", hint="install xpukit again")
+            raise BadFactsError(
+                f"{name}: {entry.place}.{entry.field} is not in the tables", hint="install xpukit again"
+            )
     return facts

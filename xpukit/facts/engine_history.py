@@ -59,6 +59,12 @@ def find_name_change(engine: str, version: str, registry: str, name: str) -> Cha
     return _describe(engine, version, load_file(engine).registries.get(registry, {}).get(name, ()))
 
 
+def find_engines_with_name(registry: str, name: str, *, other_than: str) -> tuple[str, ...]:
+    """The other engines of which some version has this name in a registry called the same."""
+    others = (engine for engine in list_engines() if engine != other_than)
+    return tuple(engine for engine in others if name in load_file(engine).registries.get(registry, {}))
+
+
 def find_choice_change(engine: str, version: str, program: str, option: str, choice: str) -> Change:
     """When a flag accepted this choice, an open list counting as accepting it."""
     if engine not in list_engines():

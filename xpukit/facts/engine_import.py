@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import BadFactsError
-from xpukit.facts.engine_records import SCHEMA, EngineFile, FlagRecord, Program, build_ranges
+from xpukit.facts.engine_records import SCHEMA, EngineFile, FlagRecord, Program, build_ranges, is_in
 
 # Filled at random or from the machine the parser ran on.
 _UNSTABLE_DEFAULTS = frozenset({"request_id_prefix"})
@@ -23,16 +23,32 @@ _UNSTABLE_DEFAULTS = frozenset({"request_id_prefix"})
 _NOT_REGISTRIES = frozenset({"err", "tool_err"})
 
 
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One argparse action as extracted; what else is written of it is not read."""
+
+    dest: str
+    flags: tuple[str, ...] = ()
+    action: str = "StoreAction"
+    type: str | None = None
+    nargs: int | str | None = None
+    choices: list[Any] | None = None
+    default: Any = None
+    required: bool = False
+    deprecated: bool = False
+
+
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     """One version's extracted schema, as far as it is read."""
 
     engine: str
     version: str
-    parsers: dict[str, list[dict[str, Any]]]
+    parsers: dict[str, list[Action]]
     allow_abbrev: dict[str, bool] = {}
     registries: dict[str, list[str] | str] = {}
     subcommands: list[str] = []
     bench_subcommands: list[str] = []
+    # How xpukit's own extractor got them: "parser" or "help".
+    method: str = "parser"
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,23 +78,23 @@ def decode_extracted(data: bytes, *, source: str) -> Extracted:
     return found
 
 
-def normalise_argument(action: dict[str, Any]) -> Argument:
+def normalise_argument(action: Action) -> Argument:
     """One argparse action as extracted -> Argument: choices sorted, unstable defaults dropped."""
-    choices = action.get("choices")
+    choices = action.choices
     # argparse's text for "leave it out" and objects that JSON cannot hold say nothing to a reader.
-    default = None if action["dest"] in _UNSTABLE_DEFAULTS else _plain(action.get("default"))
+    default = None if action.dest in _UNSTABLE_DEFAULTS else _plain(action.default)
     return Argument(
-        flags=tuple(action.get("flags", ())),
-        dest=action["dest"],
-        action=action.get("action", "StoreAction"),
-        type=action.get("type") or "",
-        nargs=action.get("nargs"),
+        flags=action.flags,
+        dest=action.dest,
+        action=action.action,
+        type=action.type or "",
+        nargs=action.nargs,
         choices=None
         if choices is None
         else tuple(sorted(choices, key=lambda choice: (str(type(choice)), str(choice)))),
         default=default,
-        required=bool(action.get("required", False)),
-        deprecated=bool(action.get("deprecated", False)) or action.get("action", "").startswith("Deprecated"),
+        required=action.required,
+        deprecated=action.deprecated or action.action.startswith("Deprecated"),
     )
 
 
@@ -99,24 +115,19 @@ def join_versions(found: Iterable[Extracted], *, order: dict[str, int], source: 
     if len(names) != 1:
         raise BadFactsError(f"schemas of several engines: {', '.join(sorted(names))}", hint="join one engine at a time")
     programs = sorted({program for schema in schemas for program in schema.parsers})
-    lists: dict[str, int] = {}
-    choice_table: list[tuple[Any, ...]] = []
     places: dict[bytes, dict[str, list[int]]] = {}
-    contents: dict[bytes, tuple[Argument, int]] = {}
+    contents: dict[bytes, Argument] = {}
     for index, schema in enumerate(schemas):
         for name, actions in schema.parsers.items():
             for action in actions:
                 argument = normalise_argument(action)
-                choice = -1
-                if argument.choices is not None:
-                    key = json.dumps(argument.choices)
-                    choice = lists.setdefault(key, len(choice_table))
-                    if choice == len(choice_table):
-                        choice_table.append(argument.choices)
                 content = msgspec.json.encode(argument)
-                contents[content] = (argument, choice)
+                contents.setdefault(content, argument)
                 at = places.setdefault(content, {}).setdefault(str(programs.index(name)), [])
                 at.append(index)
+    choices = {json.dumps(argument.choices): argument.choices for argument in contents.values() if argument.choices}
+    # argparse fills positionals in their own order; options have none, and are sorted so that no order of theirs shows.
+    ranks = {content: (argument.flags, content if argument.flags else b"") for content, argument in contents.items()}
     flags = tuple(
         FlagRecord(
             flags=argument.flags,
@@ -124,13 +135,13 @@ def join_versions(found: Iterable[Extracted], *, order: dict[str, int], source: 
             action=argument.action,
             type=argument.type,
             nargs=argument.nargs,
-            choices=choice,
+            choices=sorted(choices).index(json.dumps(argument.choices)) if argument.choices else -1,
             default=argument.default,
             required=argument.required,
             deprecated=argument.deprecated,
             programs={program: build_ranges(at) for program, at in sorted(places[content].items())},
         )
-        for content, (argument, choice) in sorted(contents.items(), key=lambda item: (item[1][0].flags, item[0]))
+        for content, argument in sorted(contents.items(), key=lambda item: ranks[item[0]])
     )
     return EngineFile(
         schema=SCHEMA,
@@ -146,7 +157,7 @@ def join_versions(found: Iterable[Extracted], *, order: dict[str, int], source: 
             )
             for name in programs
         ),
-        choices=tuple(choice_table),
+        choices=tuple(choices[text] for text in sorted(choices)),
         flags=flags,
         registries=_join_names({i: schema.registries for i, schema in enumerate(schemas)}),
         subcommands=_join_names(
@@ -170,3 +181,41 @@ def _join_names(by_version: dict[int, dict[str, Any]]) -> dict[str, dict[str, An
     return {
         table: {name: build_ranges(at) for name, at in sorted(names.items())} for table, names in sorted(places.items())
     }
+
+
+def split_versions(file: EngineFile) -> list[Extracted]:
+    """The versions of a joined file, as they were extracted but for what normalising took out."""
+    return [_extract_at(file, index) for index in range(len(file.versions))]
+
+
+def _extract_at(file: EngineFile, index: int) -> Extracted:
+    parsers: dict[str, list[Action]] = {program.name: [] for program in file.programs if is_in(program.versions, index)}
+    for record in file.flags:
+        for place, ranges in record.programs.items():
+            if is_in(ranges, index):
+                parsers[file.programs[int(place)].name].append(
+                    Action(
+                        dest=record.dest,
+                        flags=record.flags,
+                        action=record.action,
+                        type=record.type or None,
+                        nargs=record.nargs,
+                        choices=None if record.choices < 0 else list(file.choices[record.choices]),
+                        default=record.default,
+                        required=record.required,
+                        deprecated=record.deprecated,
+                    )
+                )
+    names = {
+        table: [name for name, ranges in ranges_by_name.items() if is_in(ranges, index)]
+        for table, ranges_by_name in {**file.registries, **file.subcommands}.items()
+    }
+    return Extracted(
+        engine=file.engine,
+        version=file.versions[index],
+        parsers=parsers,
+        allow_abbrev={program.name: program.allow_abbrev for program in file.programs if program.name in parsers},
+        registries={table: names[table] for table in file.registries if names[table]},
+        subcommands=names.get("vllm", []),
+        bench_subcommands=names.get("vllm bench", []),
+    )

@@ -66,7 +66,18 @@ class Combination(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     needs: str = ""
     needs_values: tuple[str, ...] = ()
     excludes: str = ""
+    excludes_values: tuple[str, ...] = ()
     unless_value: str = ""
+
+
+class Arithmetic(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers that must fit: the product of `left` (flags; one the version lacks counts as 1) against `right`."""
+
+    program: str
+    left: tuple[str, ...]
+    relation: Literal["multiple-of", "at-most"]
+    right: str
+    reason: str
 
 
 class EnvironmentRule(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +94,7 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quirk: tuple[Quirk, ...]
     registry: tuple[RegistryRule, ...]
     combination: tuple[Combination, ...]
+    arithmetic: tuple[Arithmetic, ...]
     environment: tuple[EnvironmentRule, ...]
 
 
@@ -108,11 +120,15 @@ class ReplacementFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Intent(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an engine is told something. `values`: only for these; `note`: how its meaning differs in this engine."""
+    """How an engine is told something. `values`: only for these; `has`: only where these flags exist.
+
+    `note`: how its meaning differs in this engine.
+    """
 
     name: str
     write: tuple[str, ...]
     values: tuple[str, ...] = ()
+    has: tuple[str, ...] = ()
     role: str = "serve"
     note: str = ""
 
@@ -123,33 +139,7 @@ class IntentFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     intent: tuple[Intent, ...]
 
 
-class Workaround(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A variable that helps for now. `expires`: the day after which it is to be looked at again, "" for never."""
-
-    name: str
-    value: str
-    when: str
-    reason: str
-    link: str
-    date: str
-    cost: str = ""
-    expires: str = ""
-    with_software: str = ""
-    software_since: str = ""
-    several_gpus: bool = False
-    quantizes: bool = False
-    multi_node: bool = False
-    devices: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-
-
-class WorkaroundFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    schema: str
-    date: str
-    workaround: tuple[Workaround, ...]
-
-
-_File = TypeVar("_File", RuleFile, ReplacementFile, IntentFile, WorkaroundFile)
+_File = TypeVar("_File", RuleFile, ReplacementFile, IntentFile)
 
 
 def _load(name: str, shape: type[_File], schema: str) -> _File:
@@ -179,12 +169,6 @@ def load_replacements() -> tuple[Replacement, ...]:
 def load_intents() -> tuple[Intent, ...]:
     """data/engines/intents.toml. Raises BadFactsError."""
     return _load("intents", IntentFile, "xpukit.engine-intents/1").intent
-
-
-@cache
-def load_workarounds() -> tuple[Workaround, ...]:
-    """data/engines/workarounds.toml. Raises BadFactsError."""
-    return _load("workarounds", WorkaroundFile, "xpukit.engine-workarounds/1").workaround
 
 
 def fill_words(form: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ import msgspec
 from xpukit.core.errors import BadFactsError, UsageError
 from xpukit.facts.engine_import import Extracted, decode_extracted, join_versions
 from xpukit.facts.engine_records import SCHEMA, EngineFile, Ranges, is_in
+from xpukit.facts.engine_rules import load_rules
 from xpukit.facts.engine_versions import find_engine, version_key
 from xpukit.facts.paths import data_dir
+
+# Closures and the like: their names say nothing of what they accept.
+_MADE_TYPES = ("_", "<", "partial(")
+_PYTHON = re.compile(r"^(?:\S*/)?python\S* ")
 
 
 class Flag(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +105,71 @@ def load_resolved(resolution: Resolution) -> EngineSchema:
 
 
 def load_schema_file(path: Path) -> EngineSchema:
-    """A schema extracted from an image, in the shape that scripts/import-engine-schemas reads. Raises BadFactsError."""
+    """The flags that an image's own engine gave, from a file: see read_flags_document. Raises BadFactsError."""
     try:
         data = path.read_bytes()
     except OSError as err:
         raise BadFactsError(f"{path}: cannot be read: {err}", hint="check the path and its permissions") from err
-    return build_schema(decode_extracted(data, source=str(path)), source=str(path), date="")
+    return read_flags_document(data, source=str(path))
+
+
+def read_flags_document(document: bytes | Mapping[str, Any], *, source: str = "the image's own parser") -> EngineSchema:
+    """A schema from `xpukit.engine-flags/1` (images/engine_flags.py) or from what scripts/import-engine-schemas reads.
+
+    Programs get our names. What the document has no word of (the other programs, the registries) is taken from the
+    packaged schema where that is of the very version. Flags read from a help text are a guess, and labelled so.
+    Raises BadFactsError.
+    """
+    raw = document if isinstance(document, bytes) else msgspec.json.encode(document)
+    found = decode_extracted(raw, source=source)
+    engine = find_engine(found.engine)
+    if engine is None:
+        raise BadFactsError(
+            f"{source}: {found.engine!r} is no engine we know", hint=f"known: {', '.join(list_engines())}"
+        )
+    entries = {" ".join(entry.words): entry.program for entry in load_rules().entry if engine in entry.engines}
+    names = {name: entries.get(_PYTHON.sub("python ", name), name) for name in found.parsers}
+    own = build_schema(
+        msgspec.structs.replace(
+            found,
+            engine=engine,
+            version=found.version or "of this image",
+            parsers={names[name]: actions for name, actions in found.parsers.items()},
+            allow_abbrev={names.get(name, name): allowed for name, allowed in found.allow_abbrev.items()},
+        ),
+        source=source,
+        date="",
+    )
+    label = "guess: flags read from the help text, which does not hold all" if found.method == "help" else ""
+    resolution = resolve_version(engine, found.version)
+    packaged = load_resolved(resolution)
+    programs = {name: _complete(program, packaged.programs.get(name), found) for name, program in own.programs.items()}
+    if not resolution.exact:
+        return msgspec.structs.replace(own, label=label, programs=programs)
+    return msgspec.structs.replace(
+        own,
+        label=label,
+        programs={**packaged.programs, **programs},
+        registries=own.registries or packaged.registries,
+        subcommands=own.subcommands or packaged.subcommands,
+    )
+
+
+def _complete(own: EngineProgram, packaged: EngineProgram | None, found: Extracted) -> EngineProgram:
+    """What the image's parser could not say: names of types made while running, and positionals in a help text."""
+    if packaged is None:
+        return own
+    flags = tuple(_name_type(flag, packaged) for flag in own.flags)
+    if found.method == "help" and not own.positionals:
+        flags = (*packaged.positionals, *flags)
+    return _build_program(own.name, own.allow_abbrev, flags)
+
+
+def _name_type(flag: Flag, packaged: EngineProgram) -> Flag:
+    if not flag.type.startswith(_MADE_TYPES):
+        return flag
+    same = next((packaged.options[word] for word in flag.flags if word in packaged.options), None)
+    return flag if same is None or same.dest != flag.dest else msgspec.structs.replace(flag, type=same.type)
 
 
 def build_schema(extracted: Extracted, *, source: str, date: str) -> EngineSchema:
@@ -119,6 +185,17 @@ def resolve_engine(text: str) -> Resolution:
     text names no engine we have schemas of.
     """
     name, asked = _split_name(text)
+    return _resolve(name, asked, text)
+
+
+def resolve_version(engine: str, version: str) -> Resolution:
+    """The same from a name and a version or tag apart; with version "" as resolve_engine. Raises UsageError."""
+    if not version:
+        return resolve_engine(engine)
+    return _resolve(engine, version[1:] if version[:1] == "v" and version[1:2].isdigit() else version, engine)
+
+
+def _resolve(name: str, asked: str, text: str) -> Resolution:
     engine = find_engine(name)
     if engine is None or engine not in list_engines():
         raise UsageError(f"{text}: not an engine or image we know", hint=f"known engines: {', '.join(list_engines())}")
@@ -212,13 +289,7 @@ def _at_index(file: EngineFile, index: int) -> EngineSchema:
         engine=file.engine,
         version=file.versions[index],
         programs={
-            program.name: EngineProgram(
-                name=program.name,
-                allow_abbrev=program.allow_abbrev,
-                flags=tuple(flags[program.name]),
-                options={option: flag for flag in flags[program.name] for option in flag.flags},
-                positionals=tuple(flag for flag in flags[program.name] if not flag.flags),
-            )
+            program.name: _build_program(program.name, program.allow_abbrev, tuple(flags[program.name]))
             for program in file.programs
             if program.name in flags
         },
@@ -226,6 +297,16 @@ def _at_index(file: EngineFile, index: int) -> EngineSchema:
         subcommands=_names_at(file.subcommands, index),
         source=file.source,
         date=file.date,
+    )
+
+
+def _build_program(name: str, allow_abbrev: bool, flags: tuple[Flag, ...]) -> EngineProgram:
+    return EngineProgram(
+        name=name,
+        allow_abbrev=allow_abbrev,
+        flags=flags,
+        options={option: flag for flag in flags for option in flag.flags},
+        positionals=tuple(flag for flag in flags if not flag.flags),
     )
 
 

@@ -94,7 +94,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `engine` and `engine_version` name the argument schema that `serve` validates against; `era` says how its
     environment comes: "setvars" (a script must be sourced), "venv" (/opt/venv first in PATH) or "plain".
     `engine_argv` starts the engine inside, before its own arguments; `version_argv` prints its version; `imports` are
-    Python modules that must import; `health_path` is asked on `port`.
+    Python modules that must import; `health_path` is asked on `port`. `healthy_alone` false: the image becomes healthy
+    only beside others (a load balancer with its engines).
     """
 
     engine: str = "none"
@@ -106,6 +107,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     imports: tuple[str, ...] = ()
     port: int | None = None
     health_path: str = ""
+    healthy_alone: bool = True
     user: str = ""
 
 

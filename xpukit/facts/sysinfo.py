@@ -27,12 +27,16 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that only looks. `needs`: a program or absolute path without which there is nothing to ask."""
+    """A command that only looks. `needs`: a program or absolute path without which there is nothing to ask.
+
+    `typical_bytes` is what it prints, for estimates: for each path that matches the pattern `each`, where there is one.
+    """
 
     argv: tuple[str, ...]
     timeout_s: float = 10.0
     limit_kib: int = 1024
     typical_bytes: int = 4096
+    each: str = ""
     needs: str = ""
     source: str
 

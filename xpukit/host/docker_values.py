@@ -82,8 +82,8 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 class ContainerRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A container to create. `entrypoint` and `command` None leave the image's own.
 
-    `devices` are "host[:container[:rwm]]"; `binds` "host:container[:ro]"; `ports` map "8000/tcp" to a port of
-    127.0.0.1 (0: any free one).
+    `devices` are "host[:container[:rwm]]"; `binds` "host:container[:ro]"; `mounts` paths that are seen read-only
+    at the same place inside and may hold a colon; `ports` map "8000/tcp" to a port of 127.0.0.1 (0: any free one).
     """
 
     image: str
@@ -95,6 +95,7 @@ class ContainerRequest(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
     ports: dict[str, int] = {}
     network: str = ""
     user: str = ""

@@ -16,7 +16,16 @@ from xpukit.core.errors import OutputError, UsageError
 from xpukit.core.json_document import encode_json, now_utc
 from xpukit.host.door import Host
 from xpukit.host.mediated import MediatedHost, Question
-from xpukit.host.recording_format import ANSWERS, BLOBS, FORMAT, MANIFEST, Manifest, pack_answer, scrub_words
+from xpukit.host.recording_format import (
+    ANSWERS,
+    BLOBS,
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    pack_answer,
+    scrub_named,
+    scrub_words,
+)
 from xpukit.host.redaction.directory import redact_directory
 from xpukit.host.redaction.redactor import Redactor
 from xpukit.host.scrub import Scrubber, build_scrubber
@@ -105,7 +114,7 @@ class RecordingHost(MediatedHost):
             xpukit_version=__version__,
             created=self._created,
             command=tuple(scrub_words(self._command, self._scrub)),
-            host=self._scrub(self.inner.identity().hostname),
+            host=scrub_named("hostname", self.inner.identity().hostname, self._scrub),
             complete=complete,
             covers=self._covers,
             names_map=self._scrub.map.id if isinstance(self._scrub, Redactor) else "",

@@ -65,7 +65,7 @@ def pack_answer(
 ) -> dict[str, Any]:
     """A struct as JSON-ready values, scrubbed, without fields that have their default."""
     packed: dict[str, Any] = {}
-    for field in msgspec.structs.fields(answer):
+    for field in _list_fields(type(answer)):
         value = getattr(answer, field.name)
         if field.default is not msgspec.NODEFAULT and value == field.default:
             continue
@@ -136,9 +136,14 @@ def scrub_value(value: Any, scrub: Callable[[str], str], name: str = "") -> Any:
 
 
 @cache
-def _list_byte_fields(answer_type: type[msgspec.Struct]) -> frozenset[str]:
+def _list_fields(answer_type: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
     """Asked for each of a thousand answers, and msgspec reads the annotations anew each time."""
-    return frozenset(field.name for field in msgspec.structs.fields(answer_type) if field.type is bytes)
+    return msgspec.structs.fields(answer_type)
+
+
+@cache
+def _list_byte_fields(answer_type: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.name for field in _list_fields(answer_type) if field.type is bytes)
 
 
 def unpack_answer(packed: dict[str, Any], answer_type: type[A], load_blob: Callable[[str], bytes]) -> A:

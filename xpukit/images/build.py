@@ -80,6 +80,13 @@ class BuildEvent(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class KnownCause(msgspec.Struct, frozen=True, kw_only=True):
+    """What a failure usually means, and what to do about it: each remedy is one way."""
+
+    title: str
+    remedy: tuple[str, ...]
+
+
 class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a build ended. `failed_step` and `last_lines` are set when it failed; `causes` what that usually means.
 
@@ -96,7 +103,7 @@ class BuildOutcome(msgspec.Struct, frozen=True, kw_only=True):
     cached_steps: int = 0
     failed_step: str = ""
     last_lines: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
+    causes: tuple[KnownCause, ...] = ()
     log: str = ""
 
 

@@ -11,7 +11,7 @@ from xpukit.host.door import Host
 from xpukit.images.build import Rendered
 from xpukit.images.builders.context import write_context
 from xpukit.images.context import list_entries, split_linked
-from xpukit.images.result import ImageResult
+from xpukit.images.result import ContextListing, ImageResult
 
 LOG_FILE = "build.log"
 OUTCOME_FILE = "outcome.json"
@@ -46,7 +46,7 @@ def keep_context(directory: Path, rendered: Rendered) -> None:
     """The rendered files, and a listing with the hashes of all, also of those linked from elsewhere."""
     kept, _ = split_linked(rendered)
     write_context(kept, directory / CONTEXT_DIR, epoch=rendered.source_date_epoch)
-    body = {"recipe": rendered.recipe, "hash": rendered.hash, "files": list_entries(rendered)}
+    body = ContextListing(recipe=rendered.recipe, hash=rendered.hash, files=list_entries(rendered))
     write_atomic(
         directory / CONTEXT_LIST_FILE, encode_json(build_document("xpukit.image-context/1", "", body)).encode()
     )

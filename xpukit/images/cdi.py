@@ -49,7 +49,7 @@ def _edit(gpus: Sequence[GpuNodes], groups: bool) -> dict[str, Any]:
 
 
 def find_needed_version(document: Mapping[str, Any]) -> str:
-    """The oldest version of the specification that has all fields of the document, but none that we do not use."""
+    """The oldest version of the specification that has all fields of the document."""
     present = {(place, key) for place, part, _ in _walk(document) for key in part}
     needed = [entry.version for entry in load_cdi_facts().since if (entry.place, entry.field) in present]
     return max([_OLDEST, *needed], key=_order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ import msgspec
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError
 from xpukit.core.json_document import encode_json
-from xpukit.host.door import Host
 from xpukit.facts.cdi import load_cdi_facts
+from xpukit.host.door import Host
 from xpukit.images.cdi import check_cdi
 
 FILE_NAME = "intel.com-gpu.json"
@@ -49,8 +49,14 @@ def write_cdi(document: Mapping[str, Any], path: Path) -> None:
     write_atomic(path, encode_cdi(document))
 
 
-def compare_cdi(host: Host, path: str, wanted: Mapping[str, Any]) -> CdiState:
-    """Read the file through the host and compare it with what the machine has now."""
+def compare_cdi(
+    host: Host, path: str, wanted: Mapping[str, Any], *, also: Sequence[Mapping[str, Any]] = ()
+) -> CdiState:
+    """Read the file through the host and compare it with what the machine has now.
+
+    `also` are other forms of the same document that are as true (without groups). Differences are from `wanted`, or
+    from the form that has the file's version.
+    """
     answer = host.read(path, limit_bytes=_READ_LIMIT_BYTES)
     if answer.error == "ENOENT":
         return CdiState(path=path, state="missing", differences=("the file is not there",))
@@ -60,8 +66,11 @@ def compare_cdi(host: Host, path: str, wanted: Mapping[str, Any]) -> CdiState:
         found = json.loads(answer.data)
     except ValueError as err:
         return CdiState(path=path, state="stale", differences=(f"not JSON: {err}",))
-    if found == wanted:
+    if found in (wanted, *also):
         return CdiState(path=path, state="current")
+    if isinstance(found, Mapping):
+        same = (form for form in (wanted, *also) if form.get("cdiVersion") == found.get("cdiVersion"))
+        wanted = next(same, wanted)
     return CdiState(path=path, state="stale", differences=(*check_cdi(found), *_list_differences(found, wanted)))
 
 

@@ -112,6 +112,10 @@ def _take_debs(fetcher: _Fetcher, folder: Path, debs: DebPlan) -> list[LockItem]
     """The Debian packages and their index. An index of nothing counts too: the base image then has all of them."""
     items = [fetcher.take("deb", deb.name, deb.url, f"{DEBS_DIR}/{deb.file}", deb.sha256) for deb in debs.debs]
     path = folder / DEBS_DIR / "Packages"
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as err:
+        raise OutputError(f"{path.parent}: cannot be made: {err.strerror}", hint="check permissions") from err
     write_atomic(path, render_index(debs.debs))
     digest, size = hash_file(path)
     file = f"{DEBS_DIR}/{path.name}"

@@ -71,7 +71,7 @@ def _say(daemon: DockerDaemon, container: str, argv: Sequence[str], timeout_s: f
 def read_layers(history: Sequence[HistoryEntry]) -> tuple[LayerSize, ...]:
     """Oldest first, each instruction on one line without what the builder puts around it."""
     return tuple(
-        LayerSize(instruction=shorten_instruction(entry.created_by), size_bytes=entry.size_bytes)
+        LayerSize(instruction=shorten_instruction(entry.created_by) or "(imported)", size_bytes=entry.size_bytes)
         for entry in reversed(history)
     )
 

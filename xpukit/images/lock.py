@@ -39,8 +39,8 @@ class LockItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was fetched for one recipe. `wheels` are the requirements that the wheels answer, `apt_packages` those of the
-    Debian packages; `apt_absent` are those among them that could not be had: they come from --apt-repo.
+    """What was fetched for one recipe. `wheels` are the requirements that the wheels answer, `apt_packages` those of
+    the Debian packages; `apt_absent` are those among them that could not be had: they come from --apt-repo.
     """
 
     schema: str = SCHEMA
@@ -116,13 +116,14 @@ def check_covers(lock: Lock, rendered: Rendered, *, own_apt_repo: bool = False) 
         lacking.append(f"base image {rendered.base_image}")
     if not own_apt_repo:
         lacking += sorted(set(rendered.apt_packages) - set(lock.apt_packages))
-        if lock.apt_absent:
-            raise UsageError(
-                f"the lock holds no Debian package of {', '.join(lock.apt_absent)}",
-                hint="name a repository that has all Debian packages of the recipe: --apt-repo DIR|URL",
-            )
     if lacking:
         raise UsageError(f"the lock does not cover: {', '.join(lacking)}", hint="fetch again with the same settings")
+    absent = () if own_apt_repo else sorted(set(rendered.apt_packages) & set(lock.apt_absent))
+    if absent:
+        raise UsageError(
+            f"the lock names Debian packages that were not fetched: {', '.join(absent)}",
+            hint="name a repository that has all Debian packages of the recipe: --apt-repo DIR|URL",
+        )
 
 
 def check_base(lock: Lock, base_image: str, image_id: str, *, folder: Path = Path()) -> None:
@@ -132,7 +133,9 @@ def check_base(lock: Lock, base_image: str, image_id: str, *, folder: Path = Pat
         if item.name != base_image or not item.sha256 or item.sha256 == image_id:
             continue
         if not image_id:
-            raise UsageError(f"base image {base_image} is not on this host", hint=saved or "load the one that was locked")
+            raise UsageError(
+                f"base image {base_image} is not on this host", hint=saved or "load the one that was locked"
+            )
         raise UsageError(
             f"base image {base_image} was changed: its id is {image_id}, in the lock {item.sha256}",
             hint=saved or "load the image that was locked, or fetch again",

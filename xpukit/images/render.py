@@ -64,8 +64,11 @@ def render_recipe(
     that is not pinned.
     """
     sources = sources or Sources()
-    base_image = sources.base_image or str(settings.get("base_image", ""))
+    base_image = add_digest(sources.base_image or str(settings.get("base_image", "")), settings)
     check_base_image(base_image)
+    for key, value in settings.items():
+        if key.endswith("_image") and key != "base_image":
+            check_base_image(str(value), what=key)
     fetched = choose_fetched(recipe, settings, sources.hashes, require_hashes=require_hashes)
     labels = make_labels(
         recipe,
@@ -119,13 +122,23 @@ def render_recipe(
     )
 
 
-def check_base_image(name: str) -> None:
+def add_digest(name: str, settings: Mapping[str, SettingValue]) -> str:
+    """The base image with the digest of the setting `base_digest`. Raises UsageError where its name has another."""
+    digest = str(settings.get("base_digest", ""))
+    if not digest or name.endswith(f"@{digest}"):
+        return name
+    if "@" in name:
+        raise UsageError(f"base image {name} and base_digest name two digests", hint="give the digest once")
+    return f"{name}@{digest}"
+
+
+def check_base_image(name: str, what: str = "base image") -> None:
     """Raise UsageError for a base that means another image tomorrow: without a tag or digest, or `latest`."""
     if not name or name == "scratch" or "@sha256:" in name:
         return
     _, colon, tag = name.rpartition("/")[2].partition(":")
     if not colon or tag in ("", "latest"):
-        raise UsageError(f"base image {name!r} is not pinned", hint="name a version's tag or a digest, never latest")
+        raise UsageError(f"{what} {name!r} is not pinned", hint="name a version's tag or a digest, never latest")
 
 
 def make_labels(
@@ -197,7 +210,8 @@ def list_inputs(
         if builder == "classic":
             raise UsageError(
                 "the classic builder cannot mount a folder as --apt-repo",
-                hint=f"serve it (python3 -m http.server -d {sources.apt_repo} 8080) and name its URL, or use BuildKit",
+                hint="use BuildKit, or serve the folder (python3 -m http.server -d DIR 8080) and name it by "
+                "--apt-repo '[trusted=yes] http://HOST:8080 ./'",
             )
         inputs += link_folder(Path(sources.apt_repo), "apt-repo")
     if sources.ca_bundle is not None and builder == "classic":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from xpukit.facts.recipes import Recipe
-from xpukit.images.build import BuilderKind, BuildOutcome, Rendered
+from xpukit.images.build import BuilderKind, BuildOutcome, KnownCause, Rendered
+from xpukit.images.context import ContextEntry
+from xpukit.images.lock import Lock
 
 
 class RecipeList(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +41,36 @@ class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
     inventory: str = ""
     failed_step: str = ""
     last_lines: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
+    causes: tuple[KnownCause, ...] = ()
     notes: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
+
+
+class ImagePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """`build-image --dry-run`: `argv` and `env` of the build (empty for the classic builder), and the context."""
+
+    recipe: str
+    hash: str
+    tags: tuple[str, ...]
+    builder: BuilderKind
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    files: tuple[ContextEntry, ...]
+
+
+class ContextListing(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.json` of a build directory: every file of the context, also those linked from elsewhere."""
+
+    recipe: str
+    hash: str
+    files: tuple[ContextEntry, ...]
+
+
+class FetchReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`build-image --fetch`: what is in `folder`, as its lock says it."""
+
+    folder: str
+    lock: Lock
 
 
 def describe_result(rendered: Rendered, outcome: BuildOutcome, tags: tuple[str, ...], directory: str) -> ImageResult:

@@ -11,6 +11,7 @@ import msgspec
 from xpukit.core.errors import UsageError
 from xpukit.facts.cdi import load_cdi_facts
 from xpukit.facts.run_image import load_run_facts
+from xpukit.images.compat import Compatibility
 from xpukit.images.devices import GpuNodes, join_lists, list_gids
 
 EngineName = Literal["docker", "podman"]
@@ -71,6 +72,26 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
         """The command as one could paste it, one option a line."""
         lines = [f"{self.engine} run", *(shlex.join(option.words) for option in self.options)]
         return " \\\n  ".join([*lines, shlex.join((self.image, *self.arguments))])
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of `run-image`: the plan, the whole command as argv and as text, and whether the host fits."""
+
+    engine: EngineName
+    image: str
+    arguments: tuple[str, ...]
+    options: tuple[RunOption, ...]
+    gpus: tuple[str, ...]
+    notes: tuple[str, ...]
+    argv: tuple[str, ...]
+    command: str
+    compatibility: Compatibility | None = None
+
+
+def describe_run(plan: RunPlan, compatibility: Compatibility | None) -> RunReport:
+    """A plan with what its properties say."""
+    fields = {name: getattr(plan, name) for name in plan.__struct_fields__}
+    return RunReport(**fields, argv=plan.argv, command=plan.command, compatibility=compatibility)
 
 
 def plan_run(request: RunRequest) -> RunPlan:

@@ -17,6 +17,7 @@ from xpukit.images.inventory import Inventory, Package, PackageKind
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
     from packageurl import PackageURL
 
 # Serial numbers are made from the content, so that the same image has the same document.
@@ -92,19 +93,10 @@ def _build_bom(inventory: Inventory) -> Bom:
 
 
 def _build_component(purl: str, packages: list[Package], inventory: Inventory) -> Component:
-    from cyclonedx.factory.license import LicenseFactory
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.model.license import LicenseAcknowledgement
 
     first = packages[0]
-    factory = LicenseFactory()
-    declared = LicenseAcknowledgement.DECLARED
-    if first.licence_source == "expression":
-        licences = [factory.make_from_string(text, license_acknowledgement=declared) for text in first.licences[:1]]
-    else:
-        # Debian's short names and free text look like SPDX but are not: they are kept as names.
-        licences = [factory.make_with_name(text, acknowledgement=declared) for text in first.licences]
     properties = [Property(name="xpukit:place", value=package.place) for package in packages if package.place]
     if first.licence_source:
         properties.append(Property(name="xpukit:licence-source", value=first.licence_source))
@@ -116,9 +108,25 @@ def _build_component(purl: str, packages: list[Package], inventory: Inventory) -
         version=first.version,
         bom_ref=purl,
         purl=make_purl(first, inventory),
-        licenses=licences,
+        licenses=_build_licences(first),
         properties=properties,
     )
+
+
+def _build_licences(package: Package) -> list[DisjunctiveLicense | LicenseExpression]:
+    """What the package states, as SPDX only where it says itself that it is."""
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement, LicenseExpression
+    from cyclonedx.spdx import fixup_id, is_expression
+
+    declared = LicenseAcknowledgement.DECLARED
+    if package.licence_source == "expression" and package.licences:
+        text = package.licences[0]
+        if known := fixup_id(text):
+            return [DisjunctiveLicense(id=known, acknowledgement=declared)]
+        if is_expression(text):
+            return [LicenseExpression(text, acknowledgement=declared)]
+    # Debian's short names and free text look like SPDX but are not: they are kept as names.
+    return [DisjunctiveLicense(name=text, acknowledgement=declared) for text in package.licences]
 
 
 def make_purl(package: Package, inventory: Inventory) -> PackageURL:

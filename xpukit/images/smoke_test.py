@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,14 +13,16 @@ from xpukit.core.errors import ExternalError
 from xpukit.facts.recipes import CHECK_FILE, Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ImageInfo
-from xpukit.images.devices import GpuNodes, list_gids
-from xpukit.images.inside import idle_request, keep_container, load_program, run_inside
+from xpukit.images.devices import GpuNodes
+from xpukit.images.inside import keep_container, run_inside
+from xpukit.images.smoke_container import HOOK_PLACE, idle_fields, make_request, place_hook
 from xpukit.images.smoke_environment import compare_environments, find_environment, parse_check_lines, strip_marks
 from xpukit.images.smoke_report import EnvironmentDifference, SmokeCheck, SmokeReport, Verdict, judge_checks
 
 # No engine knows it: what the engine says about it shows that appended arguments reach its parser.
 STRANGE_FLAG = "--xpukit-no-such-flag"
-_HOOK_PLACE = "/run/xpukit-smoke"
+# Where our recipes put what they bring.
+_OURS_INSIDE = "/opt/xpukit"
 WAYS = ("run", "exec", "entrypoint")
 
 
@@ -64,17 +64,19 @@ def smoke_test(
     info = daemon.inspect_image(image)
     if info is None:
         raise ExternalError(f"image {image} is not there", hint="see: docker images")
-    with _place_hook() as hook:
-        base = make_request(info.id, gpus, limits)
-        base = msgspec.structs.replace(base, binds=(*base.binds, f"{hook}:{_HOOK_PLACE}:ro"))
+    with place_hook() as hook:
+        base = make_request(info.id, gpus, limits.memory_bytes)
+        base = msgspec.structs.replace(base, binds=(*base.binds, f"{hook}:{HOOK_PLACE}:ro"))
         scope = _Scope(daemon, info, recipe, base, limits, folder)
         checks: list[SmokeCheck] = []
         version = ""
         environments: dict[str, str] = {}
         try:
-            idle = msgspec.structs.replace(base, **_idle_fields())
+            idle = msgspec.structs.replace(base, **idle_fields())
             with keep_container(daemon, idle) as running:
                 inside, version, environments = _try_inside(scope, running)
+                if ended := _find_early_end(scope, running):
+                    return _report(image, scope, gpus, [ended], "", ())
                 checks += inside
         except ExternalError as err:
             checks.append(SmokeCheck(name="container", verdict="fail", said=err.message))
@@ -85,6 +87,18 @@ def smoke_test(
             checks += [row, _try_arguments(scope), _try_health(scope)]
             return _report(image, scope, gpus, checks, version, differences)
     return _report(image, scope, gpus, checks, version, ())
+
+
+def _find_early_end(scope: _Scope, container: str) -> SmokeCheck | None:
+    """A failed row where the container that should only wait has ended: then no check in it says anything."""
+    state = scope.daemon.inspect_container(container)
+    if state is not None and state.status == "running":
+        return None
+    if state is None:
+        return SmokeCheck(name="container", verdict="fail", said="somebody else removed it meanwhile")
+    log = scope.daemon.read_logs(container)
+    said = f"it ended with {state.exit_code} when asked to wait (sleep): {_last_line(log.decode('utf-8', 'replace'))}"
+    return SmokeCheck(name="container", verdict="fail", said=said[:500], log=_keep_log(scope, "container", log))
 
 
 def _report(
@@ -106,41 +120,6 @@ def _report(
         differences=differences,
         verdict=judge_checks(rows),
     )
-
-
-def make_request(image: str, gpus: Sequence[GpuNodes], limits: SmokeLimits) -> ContainerRequest:
-    """The rights that `run-image` gives: exact nodes and links, groups by number, no capability."""
-    binds = [f"{link}:{link}:ro" for gpu in gpus for link in gpu.by_path]
-    return ContainerRequest(
-        image=image,
-        devices=tuple(f"{node}:{node}:rw" for gpu in gpus for node in gpu.nodes),
-        groups=tuple(str(gid) for gid in list_gids(gpus)),
-        binds=tuple(binds),
-        cap_drop=("ALL",),
-        security_opt=("no-new-privileges",),
-        memory_bytes=limits.memory_bytes,
-        network="none",
-        init=True,
-    )
-
-
-def _idle_fields() -> dict[str, object]:
-    idle = idle_request("")
-    return {"entrypoint": idle.entrypoint, "command": idle.command}
-
-
-@contextmanager
-def _place_hook() -> Iterator[str]:
-    """A folder with the environment hook, readable by the image's user.
-
-    A remote daemon does not see it: then the environments are not known, and the report says so.
-    """
-    with tempfile.TemporaryDirectory(prefix="xpukit-smoke-") as place:
-        Path(place).chmod(0o755)
-        hook = Path(place) / "sitecustomize.py"
-        hook.write_text(load_program("environment_hook.py"), encoding="utf-8")
-        hook.chmod(0o644)
-        yield place
 
 
 def _describe_devices(recipe: Recipe, gpus: Sequence[GpuNodes]) -> SmokeCheck:
@@ -170,7 +149,7 @@ def _keep_log(scope: _Scope, name: str, content: bytes) -> str:
 
 
 def _find_marked_env() -> dict[str, str]:
-    return {"PYTHONPATH": _HOOK_PLACE, "XPUKIT_SAY_ENVIRONMENT": "1"}
+    return {"PYTHONPATH": HOOK_PLACE, "XPUKIT_SAY_ENVIRONMENT": "1"}
 
 
 def _last_line(text: str) -> str:
@@ -221,15 +200,28 @@ def _try_import(scope: _Scope, container: str, module: str) -> tuple[Verdict, st
     return "fail", _last_line(answer.err.decode("utf-8", "replace")) or f"exit {answer.rc}"
 
 
-def _run_check_file(scope: _Scope, container: str) -> list[SmokeCheck]:
-    path = Path(scope.recipe.folder) / CHECK_FILE
+def _find_check_command(scope: _Scope, container: str) -> tuple[str, ...]:
+    """How check.sh is run: the image's own, which was rendered with the settings, else the recipe's; () for none."""
+    place = f"{_OURS_INSIDE}/{CHECK_FILE}"
+    if run_inside(scope.daemon, container, ("test", "-r", place), timeout_s=scope.limits.command_s).rc == 0:
+        return ("bash", place)
     try:
-        text = path.read_text(encoding="utf-8")
+        return ("bash", "-c", (Path(scope.recipe.folder) / CHECK_FILE).read_text(encoding="utf-8"))
     except OSError:
-        return [SmokeCheck(name=CHECK_FILE, verdict="not-applicable", said="the recipe has none")]
+        return ()
+
+
+def _run_check_file(scope: _Scope, container: str) -> list[SmokeCheck]:
+    try:
+        command = _find_check_command(scope, container)
+        if not command:
+            said = f"neither the image nor the recipe has a {CHECK_FILE}"
+            return [SmokeCheck(name=CHECK_FILE, verdict="not-applicable", said=said)]
+    except ExternalError as err:
+        return [SmokeCheck(name=CHECK_FILE, verdict="fail", said=err.message)]
     start = time.monotonic()
     try:
-        answer = scope.daemon.exec_in(container, ("bash", "-c", text), timeout_s=scope.limits.command_s)
+        answer = scope.daemon.exec_in(container, command, timeout_s=scope.limits.command_s)
     except ExternalError as err:
         return [SmokeCheck(name=CHECK_FILE, verdict="fail", said=err.message)]
     seconds = round(time.monotonic() - start, 3)
@@ -286,6 +278,9 @@ def _judge_environments(
         return SmokeCheck(name=name, verdict="not-applicable", said="the image has no engine"), ()
     found = {way: find_environment(outputs.get(way, "")) for way in WAYS}
     silent = [way for way, environment in found.items() if environment is None]
+    if recipe.answers.engine == "none" and len(silent) == len(found):
+        said = "no Python program to ask; where nothing is sourced, all that it sees is the image's ENV"
+        return SmokeCheck(name=name, verdict="not-applicable", said=said), ()
     if silent:
         said = f"not seen when started by {', '.join(silent)} (no Python engine, a failed start or a remote daemon)"
         return SmokeCheck(name=name, verdict="unknown", said=said), ()
@@ -321,6 +316,8 @@ def _try_health(scope: _Scope) -> SmokeCheck:
         return SmokeCheck(name=name, verdict="not-applicable", said="the image has no health check")
     if scope.recipe.host.vendor != "any":
         return SmokeCheck(name=name, verdict="not-applicable", said="the engine needs a GPU and a model to start")
+    if not scope.recipe.answers.healthy_alone:
+        return SmokeCheck(name=name, verdict="not-applicable", said="it becomes healthy only beside other containers")
 
     def attempt() -> tuple[Verdict, str]:
         with keep_container(scope.daemon, scope.base) as container:

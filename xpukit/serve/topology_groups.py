@@ -19,7 +19,7 @@ LEVELS: tuple[Level, ...] = ("card", "fabric", "switch", "port", "root", "node",
 
 LEVEL_TEXT: dict[Level, str] = {
     "card": "on one card",
-    "fabric": "joined by the cards' own fabric (Xe Link, NVLink)",
+    "fabric": "joined by the cards' own fabric",
     "switch": "below one PCIe switch",
     "port": "below one root port, through several switches",
     "root": "in one PCIe root complex",
@@ -97,10 +97,10 @@ def _make_test(
         return on_card(one, other) or other.bdf in fabric.get(one.bdf, frozenset())
 
     def by_matrix(one: Device, other: Device) -> bool:
-        return in_fabric(one, other) or relations.get((one.bdf, other.bdf)) in _WITHIN[level]
+        return on_card(one, other) or relations.get((one.bdf, other.bdf)) in _WITHIN[level]
 
     def in_socket(one: Device, other: Device) -> bool:
-        if relations.get((one.bdf, other.bdf)) in _WITHIN["node"] or in_fabric(one, other):
+        if relations.get((one.bdf, other.bdf)) in _WITHIN["node"] or on_card(one, other):
             return True
         if one.numa_node is None or other.numa_node is None:
             return False

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from xpukit.facts.engine_history import find_name_change
+from xpukit.facts.engine_history import find_engines_with_name, find_name_change
 from xpukit.facts.engine_rules import Combination, has_quirk, load_rules
 from xpukit.facts.engines import EngineProgram, EngineSchema
 from xpukit.serve.validate_parse import Given, Parsed
 from xpukit.serve.validate_problem import Problem, at_version
 from xpukit.serve.validate_replace import find_nearest, find_replacement
+from xpukit.serve.validate_types import convert_value
 
 
 def check_deprecated(parsed: Parsed, program: EngineProgram, schema: EngineSchema) -> list[Problem]:
@@ -48,6 +50,7 @@ def check_deprecated(parsed: Parsed, program: EngineProgram, schema: EngineSchem
                 replacement=found.words if found is not None else (),
                 removable=found is not None and not found.words,
                 takes=found.taken if found is not None else 0,
+                reason=found.reason if found is not None else "",
                 source=found.source if found is not None else "",
                 origin=given.origin,
             )
@@ -73,6 +76,7 @@ def check_registries(parsed: Parsed, schema: EngineSchema) -> list[Problem]:
             continue
         change = find_name_change(schema.engine, schema.version, rule.registries[0], value)
         when, near = change.describe(schema.engine), find_nearest(value, tuple(known))
+        others = () if when else find_engines_with_name(rule.registries[0], value, other_than=schema.engine)
         problems.append(
             Problem(
                 kind="registry",
@@ -82,6 +86,7 @@ def check_registries(parsed: Parsed, schema: EngineSchema) -> list[Problem]:
                 value=value,
                 message=f"{given.typed}: {at_version(schema)} knows no {value!r} ({rule.registries[0]})"
                 + (f"; {when}" if when else "")
+                + (f"; {' and '.join(others)} has it" if others else "")
                 + (f"; nearest: {', '.join(near)}" if near else ""),
                 changed_in=change.version,
                 nearest=near,
@@ -114,7 +119,9 @@ def _breaks(rule: Combination, parsed: Parsed) -> bool:
             return True
         return bool(rule.needs_values) and not set(other.values) & set(rule.needs_values)
     other = parsed.find(rule.excludes)
-    return _is_on(other) and other is not None and not (rule.unless_value and rule.unless_value in other.values)
+    if not _is_on(other) or other is None or (rule.unless_value and rule.unless_value in other.values):
+        return False
+    return not rule.excludes_values or bool(set(other.values) & set(rule.excludes_values))
 
 
 def check_combinations(parsed: Parsed, program: EngineProgram, schema: EngineSchema) -> list[Problem]:
@@ -141,6 +148,53 @@ def check_combinations(parsed: Parsed, program: EngineProgram, schema: EngineSch
             )
         )
     return problems
+
+
+def check_arithmetic(parsed: Parsed, program: EngineProgram, schema: EngineSchema) -> list[Problem]:
+    """Numbers that the engine refuses together. What was not given counts with its default, where that is a number."""
+    problems: list[Problem] = []
+    for rule in load_rules().arithmetic:
+        if rule.program != program.name or not rule.holds(schema.engine, schema.version):
+            continue
+        named = [
+            parsed.find(program.options[word].dest) for word in (*rule.left, rule.right) if word in program.options
+        ]
+        given = next((found for found in named if found is not None), None)
+        right = _read_number(rule.right, parsed, program, missing=None)
+        factors = [_read_number(word, parsed, program, missing=1) for word in rule.left]
+        if given is None or right is None or right <= 0 or any(factor is None for factor in factors):
+            continue
+        left = math.prod(factor for factor in factors if factor is not None)
+        # A size of 0 or less switches a thing off.
+        if left <= 0 or (left % right == 0 if rule.relation == "multiple-of" else left <= right):
+            continue
+        problems.append(
+            Problem(
+                kind="combination",
+                severity="error",
+                stage="engine",
+                argument=given.typed,
+                value=str(left),
+                message=f"{' x '.join(rule.left)} is {left}, {rule.right} is {right}: {rule.reason}",
+                source=rule.source,
+                origin=given.origin,
+            )
+        )
+    return problems
+
+
+def _read_number(word: str, parsed: Parsed, program: EngineProgram, *, missing: int | None) -> int | None:
+    flag = program.options.get(word)
+    if flag is None:
+        return missing
+    given = parsed.find(flag.dest)
+    if given is None or not given.values:
+        return flag.default if type(flag.default) is int else None
+    try:
+        value = convert_value(flag.type, given.values[0])
+    except (ValueError, OverflowError):
+        return None
+    return value if type(value) is int else None
 
 
 def check_environment(env: Mapping[str, str], schema: EngineSchema) -> list[Problem]:

@@ -85,7 +85,7 @@ def rewrite_words(command: Command, program: EngineProgram, schema: EngineSchema
 
 def _take_model(words: list[Word], place: int) -> tuple[Word | None, list[Word]]:
     word = words[place]
-    name, equals, value = word.text.partition("=")
+    _, equals, value = word.text.partition("=")
     if equals:
         return Word(text=value, origin=word.origin), words[:place] + words[place + 1 :]
     if place + 1 >= len(words) or words[place + 1].text.startswith("-"):

@@ -30,7 +30,7 @@ def explain_no_program(argv: Sequence[str], schema: EngineSchema) -> Problem:
                     severity="note",
                     stage="parser",
                     argument=f"{table} {sub}",
-                    message=f"{table} {sub}: {at_version(schema)} has it, but its flags are not in our schemas: not checked",
+                    message=f"{table} {sub}: {at_version(schema)} has it, but we hold no schema of it: not checked",
                     origin=start,
                 )
             near = find_nearest(sub, schema.subcommands[table])
@@ -119,12 +119,16 @@ def note_moved(rewritten: Rewritten, schema: EngineSchema) -> list[Problem]:
     ]
 
 
-def explain_refusal(refusal: Refusal, program: EngineProgram, schema: EngineSchema) -> Problem:
+def explain_refusal(refusal: Refusal, rewritten: Rewritten, program: EngineProgram, schema: EngineSchema) -> Problem:
     """What argparse refuses."""
     argument, changed_in = refusal.argument, ""
     message = f"{argument}: {refusal.detail}"
     near: tuple[str, ...] = ()
-    values = (refusal.value,) if refusal.value else ()
+    values: tuple[str, ...] = (refusal.value,) if refusal.value else ()
+    word = next((word for word in rewritten.words if word.origin == refusal.origin), None)
+    if refusal.fault == "ambiguous" and word is not None:
+        _, equals, explicit = word.text.partition("=")
+        values = (explicit,) if equals else tuple(_following(word, rewritten))
     found = find_replacement(argument, values, program.name, schema) if argument.startswith("-") else None
     if refusal.fault == "choice":
         flag = program.options.get(argument)
@@ -147,12 +151,13 @@ def explain_refusal(refusal: Refusal, program: EngineProgram, schema: EngineSche
         severity="error",
         stage="parser",
         argument=argument,
-        value=refusal.value,
+        value=refusal.value or (values[0] if values else ""),
         message=message,
         changed_in=changed_in,
         replacement=found.words if found is not None else (),
         removable=found is not None and not found.words,
         takes=found.taken if found is not None else 0,
+        reason=found.reason if found is not None else "",
         nearest=near,
         origin=refusal.origin,
     )
@@ -218,6 +223,7 @@ def _explain_unknown(
         replacement=found.words if found is not None else (),
         removable=found is not None and not found.words,
         takes=found.taken if found is not None else 0,
+        reason=found.reason if found is not None else "",
         nearest=near,
         source=found.source if found is not None else "",
         origin=origin,

@@ -33,7 +33,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     `changed_in` is the version where it came or went, `replacement` the words to write instead ("()" with `removable`:
     leave it out) and stands for the flag and `takes` values; `nearest` are flags or values that look alike, `origin` is
-    the place in the argv (-1: nowhere).
+    the place in the argv (-1: nowhere). `reason` says why the replacement means the same.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     replacement: tuple[str, ...] = ()
     removable: bool = False
     takes: int = 0
+    reason: str = ""
     nearest: tuple[str, ...] = ()
     source: str = ""
     origin: int = -1

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from xpukit.facts.engines import EngineSchema
-from xpukit.serve.validate_checks import check_combinations, check_deprecated, check_environment, check_registries
+from xpukit.serve.validate_checks import (
+    check_arithmetic,
+    check_combinations,
+    check_deprecated,
+    check_environment,
+    check_registries,
+)
 from xpukit.serve.validate_command import Command, Rewritten, find_command, rewrite_words
 from xpukit.serve.validate_explain import (
     explain_extras,
@@ -50,11 +56,12 @@ def read_command(argv: Sequence[str], schema: EngineSchema, *, env: Mapping[str,
     parsed = parse_arguments(rewritten.words, program)
     problems = (
         *first,
-        *(explain_refusal(refusal, program, schema) for refusal in parsed.refusals),
+        *(explain_refusal(refusal, rewritten, program, schema) for refusal in parsed.refusals),
         *explain_extras(parsed, rewritten, program, schema),
         *check_deprecated(parsed, program, schema),
         *check_registries(parsed, schema),
         *check_combinations(parsed, program, schema),
+        *check_arithmetic(parsed, program, schema),
         *of_environment,
         *note_moved(rewritten, schema),
     )

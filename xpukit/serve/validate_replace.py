@@ -61,8 +61,8 @@ def _find_renamed(flag: str, values: Sequence[str], program: EngineProgram, sche
         return None
     dests, spellings = find_same_argument(schema.engine, program.name, flag)
     same = [program.options[other] for other in spellings if other in program.options]
-    # The name an argument is stored under is kept when it is respelt; the same text for two of them proves nothing.
-    same += [known for known in program.flags if known.flags and len(dests) == 1 and known.dest == dests[0]]
+    # A deprecated spelling is stored under the new name before it goes.
+    same += [known for known in program.flags if known.flags and known.dest in dests]
     takes = takes_value(schema.engine, program.name, flag)
     for known in same:
         word = _choose_spelling(known, flag)

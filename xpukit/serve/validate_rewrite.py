@@ -10,7 +10,7 @@ from xpukit.facts.engines import EngineSchema
 from xpukit.serve.validate_problem import Problem
 from xpukit.serve.validate_read import read_command
 
-# Only what a row of the tables or the schemas themselves answer is rewritten: never a guess from a name that looks alike.
+# Only what a row of the tables or the schemas answer is rewritten, never a guess from a name that looks alike.
 _REWRITTEN = ("unknown-flag", "ambiguous", "choice", "deprecated", "abbreviation")
 
 
@@ -73,7 +73,10 @@ def _correct(words: list[str], problem: Problem) -> Correction | None:
 
 
 def _reason(problem: Problem) -> str:
-    return "the whole name" if problem.kind == "abbreviation" else problem.message
+    if problem.kind == "abbreviation":
+        return "the whole name"
+    since = f" (since {problem.changed_in})" if problem.changed_in else ""
+    return (problem.reason or problem.message) + since
 
 
 def _move_model(words: list[str], problem: Problem) -> Correction | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -13,11 +13,11 @@ from xpukit.facts.engines import EngineProgram, EngineSchema, Flag
 from xpukit.serve.validate_checks import check_registries
 from xpukit.serve.validate_parse import Word, parse_arguments
 
-Value = Union[str, int, float, bool, None, Sequence[Any], dict[str, Any]]
+Value = str | int | float | bool | None | Sequence[Any] | dict[str, Any]
 
 
 class Spelling(msgspec.Struct, frozen=True, kw_only=True):
-    """The words to add (none: it is so already). `note`: how their meaning differs in this engine, "" for not at all."""
+    """The words to add (none: it is so already). `note`: how their meaning differs in this engine, else ""."""
 
     words: tuple[str, ...]
     source: str
@@ -58,9 +58,12 @@ def spell_intent(schema: EngineSchema, intent: str, value: Value, *, program: st
     fallback: Spelling | None = None
     mine = [row for row in load_intents() if row.name == intent and schema.engine in row.engines and row.role == role]
     for row in mine:
-        if not row.holds(schema.engine, schema.version) or (row.values and list(row.values[: len(values)]) != [*values]):
-            if not (len(values) == 1 and values[0] in row.values and row.holds(schema.engine, schema.version)):
-                continue
+        if not row.holds(schema.engine, schema.version):
+            continue
+        if row.values and (len(values) != 1 or values[0] not in row.values):
+            continue
+        if not all(flag in known.options for flag in row.has):
+            continue
         words = fill_words(row.write, values)
         accepted, deprecated = takes_words(words, known, schema)
         if accepted and not deprecated:
@@ -89,7 +92,9 @@ def _write_flag(flag: Flag, intent: str, values: tuple[str, ...]) -> tuple[str, 
     if not flag.flags:
         return values
     wanted = f"--{intent.replace('_', '-')}"
-    first = wanted if wanted in flag.flags else next((word for word in flag.flags if word.startswith("--")), flag.flags[0])
+    first = (
+        wanted if wanted in flag.flags else next((word for word in flag.flags if word.startswith("--")), flag.flags[0])
+    )
     if flag.nargs != 0:
         return (first, *values)
     if values == ("true",):

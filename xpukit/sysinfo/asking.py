@@ -15,7 +15,7 @@ _WILD = "*?["
 _READ_TIMEOUT_S = 5.0
 _LATE = "not asked: the collector's time is used up"
 # procfs and sysfs give files no true size; this is the size of most of them.
-_TYPICAL_FILE_BYTES = 4096
+_TYPICAL_FILE_BYTES = 1024
 
 
 def match_names(names: tuple[str, ...], pattern: str) -> list[str]:
@@ -117,6 +117,7 @@ class EstimateAsker(Asker):
         self.commands = 0
         self.files = 0
         self.size_bytes = 0
+        self.questions = 0
 
     def run(
         self,
@@ -126,6 +127,7 @@ class EstimateAsker(Asker):
         limit_bytes: int = OUTPUT_LIMIT_BYTES,
         typical_bytes: int = 4096,
     ) -> Ran:
+        self.questions += 1
         if self._host.which(argv[0]).value is None:
             return Ran(argv=argv, rc=127, failure="not-found")
         self.commands += 1
@@ -133,6 +135,7 @@ class EstimateAsker(Asker):
         return Ran(argv=argv, rc=0)
 
     def read(self, path: str, *, limit_bytes: int = FILE_LIMIT_BYTES, tail: bool = False) -> FileAnswer:
+        self.questions += 1
         found = self._host.stat(path)
         if found.error or not found.readable:
             return FileAnswer(error=found.error or "EACCES")
@@ -141,32 +144,42 @@ class EstimateAsker(Asker):
         return FileAnswer()
 
     def list(self, path: str) -> NamesAnswer:
+        self.questions += 1
         return self._host.list(path)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         return expand_pattern(pattern, lambda path: self.list(path).names, lambda path: not self.stat(path).error)
 
     def link(self, path: str) -> LinkAnswer:
+        self.questions += 1
         return self._host.link(path)
 
     def resolve(self, path: str) -> LinkAnswer:
+        self.questions += 1
         return self._host.resolve(path)
 
     def stat(self, path: str) -> StatAnswer:
+        self.questions += 1
         return self._host.stat(path)
 
     def which(self, name: str) -> FoundAnswer:
+        self.questions += 1
         return self._host.which(name)
 
     def env(self, prefix: str) -> dict[str, str]:
-        return dict.fromkeys(self._host.env_names(prefix).names, "")
+        names = self._host.env_names(prefix).names
+        self.questions += 1 + len(names)
+        return dict.fromkeys(names, "")
+
+    def count_for_estimate(self, pattern: str) -> int:
+        return len(expand_pattern(pattern, lambda path: self._host.list(path).names, self._host.exists))
 
     def note(self, text: str) -> None:
         """Notes are about answers, which an estimate has none of."""
 
 
 def _guess_size(path: str, size_bytes: int) -> int:
-    if path.startswith("/sys/"):
+    if path.startswith(("/sys/", "/proc/sys/")):
         return 64  # sysfs says one page for every file; most hold a word
     if path.startswith("/proc/") or not size_bytes:
         return _TYPICAL_FILE_BYTES

@@ -20,15 +20,13 @@ from xpukit.host.asked_once import AskedOnceHost
 from xpukit.host.door import Host
 from xpukit.host.recording import RecordingHost
 from xpukit.host.replay import ReplayHost
-from xpukit.sysinfo.collection import Collection, Room, SysinfoReport
+from xpukit.sysinfo.collection import Collection, Room, SysinfoReport, encode_collection
 from xpukit.sysinfo.collector import Collector
 from xpukit.sysinfo.limits import Budget, LimitedHost
 from xpukit.sysinfo.packing import find_free_bytes, measure_directory, pack_directory
 from xpukit.sysinfo.run_collection import WORKERS, Progress, collect_machine
 
 SCHEMA = "xpukit.sysinfo/1"
-# Whose questions a bundle holds: `xpukit --from BUNDLE <command>` answers as the machine did.
-COVERS = ("probe", "doctor", "sysinfo", "serve")
 COLLECTION = "collection.json"
 REDACTION = "redaction.json"
 # Below this, answers are asked for one after the other: several at a time would overdraw it.
@@ -107,7 +105,9 @@ def _fill_bundle(
 ) -> SysinfoReport:
     content = part / "recording"
     budget = Budget(timeout_s=order.timeout_s, max_bytes=order.max_bytes)
-    recording = RecordingHost(host, content, command=order.command, scrub=redaction.scrub, covers=COVERS)
+    # A command is covered when it was asked through the recording itself. Any other reads a bundle leniently.
+    covers = tuple(room.name for room in order.rooms)
+    recording = RecordingHost(host, content, command=order.command, scrub=redaction.scrub, covers=covers)
     limited = AskedOnceHost(LimitedHost(host, budget))
     try:
         collection = collect_machine(
@@ -135,7 +135,7 @@ def _finish_bundle(content: Path, collection: Collection, order: Order, redactio
     problems = _write_documents(content, collection, order.documents)
     hostname = ReplayHost(content, strict=False).identity().hostname
     report = SysinfoReport(collection=collection, redacted=redaction.enabled, problems=problems)
-    (content / COLLECTION).write_text(encode_json(build_document(SCHEMA, hostname, report)))
+    (content / COLLECTION).write_text(encode_collection(build_document(SCHEMA, hostname, report)))
     (content / REDACTION).write_text(encode_json(redaction.report()))
     archive = content.parent / order.target.name
     unpacked = pack_directory(content, archive)

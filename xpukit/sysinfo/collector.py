@@ -75,6 +75,10 @@ class Asker(ABC):
     def note(self, text: str) -> None:
         """Say something about this collection in the bundle ("no Docker here")."""
 
+    def count_for_estimate(self, pattern: str) -> int:
+        """How many paths match, in an estimate; elsewhere 1, and nothing is asked."""
+        return 1
+
     def read_all(self, paths: Sequence[str], *, limit_bytes: int = FILE_LIMIT_BYTES) -> dict[str, FileAnswer]:
         """Several files, by path."""
         return {path: self.read(path, limit_bytes=limit_bytes) for path in paths}
@@ -83,7 +87,8 @@ class Asker(ABC):
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
     """One collector. `preset` is the smallest preset that has it; `root_adds` what more it gets as root.
 
-    `timeout_s` is for the whole collector. Collectors run side by side, those of one `lane` one after the other.
+    `timeout_s` is for the whole collector. Collectors run side by side, those of one `lane` one after the other;
+    one that `begins_first` waits long for its commands, so that nothing else is left to do at the end.
     """
 
     name: str
@@ -94,6 +99,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     root_adds: str = ""
     order: int = 500
     lane: str = ""
+    begins_first: bool = False
 
 
 def conform_error(collector: Collector) -> str:
@@ -102,4 +108,6 @@ def conform_error(collector: Collector) -> str:
         return f"{collector.name!r}: needs a name that is an identifier and a summary"
     if collector.preset not in PRESETS or not 0 < collector.timeout_s <= 120:
         return f"{collector.name}: preset or time-out out of range"
+    if not callable(collector.collect):
+        return f"{collector.name}: nothing to call"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -13,7 +14,13 @@ EntryStatus = Literal["ok", "missing", "denied", "timeout", "failed", "capped", 
 
 # What the limits of a collection answer in place of the machine: an errno name that no read or command gives.
 BUNDLE_FULL = "EFBIG"
-_MISSING = frozenset({"ENOENT", "ENOTDIR", "ENODEV", "ENXIO", "UNRECORDED", "not-found"})
+# EINVAL and the two after it: the kernel has no value to give (the speed of a link that is down).
+_MISSING = frozenset(
+    {"ENOENT", "ENOTDIR", "ENODEV", "ENXIO", "EINVAL", "EOPNOTSUPP", "ENODATA", "ESRCH", "UNRECORDED", "not-found"}
+)
+# The last words of a command that looked for something that this machine does not have.
+_NOT_THERE = re.compile(r"No such (?:file|device|process|boot)|[Nn]ot found|does not exist|No such object")
+_SEARCHES = frozenset({"grep", "zgrep", "egrep"})
 _DENIED = frozenset({"EACCES", "EPERM", "denied"})
 _TIMEOUT = frozenset({"ETIMEDOUT", "timeout"})
 _DETAIL_CHARS = 300
@@ -26,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     what: str
-    status: EntryStatus
+    status: EntryStatus = "ok"
     detail: str = ""
     seconds: float = 0.0
     size_bytes: int = 0
@@ -60,7 +67,12 @@ def _judge_ran(answer: Ran) -> tuple[EntryStatus, str]:
         return "capped", f"head and tail kept, {answer.dropped_bytes} bytes left out"
     if answer.rc:
         # With output it is an answer: many tools say by their exit code that one of several things was not found.
-        return "ok" if answer.out.strip() else "failed", _describe_end(answer)
+        end = _describe_end(answer)
+        if answer.out.strip():
+            return "ok", end
+        if answer.rc == 1 and not answer.err.strip() and answer.argv[:1] and answer.argv[0] in _SEARCHES:
+            return "ok", "no line matches"
+        return "missing" if _NOT_THERE.search(end) else "failed", end
     return "ok", ""
 
 

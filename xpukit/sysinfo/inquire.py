@@ -70,7 +70,7 @@ def ask_command(asker: Asker, command: Command) -> None:
         *command.argv,
         timeout_s=command.timeout_s,
         limit_bytes=command.limit_kib << 10,
-        typical_bytes=command.typical_bytes,
+        typical_bytes=max(1, command.typical_bytes * (asker.count_for_estimate(command.each) if command.each else 1)),
     )
 
 

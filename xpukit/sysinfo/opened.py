@@ -110,7 +110,9 @@ class OpenedBundle:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise UsageError(f"{self.path} holds no answer to: {what}", hint=f"see: xpukit sysinfo show {self.path}")
+            raise UsageError(
+                f"{self.path} holds no answer to: {what}", hint=f"see: xpukit sysinfo show {self.path} --entries"
+            )
         shown = "; ".join(names[question] for question in found[:_SHOWN_MATCHES])
         more = f"; and {len(found) - _SHOWN_MATCHES} more" if len(found) > _SHOWN_MATCHES else ""
         raise UsageError(f"{len(found)} questions match {what!r}", hint=f"name one: {shown}{more}")

@@ -250,7 +250,8 @@ def _form_lanes(steps: Sequence[_Step], workers: int) -> list[Sequence[_Step]]:
         return [steps]
     gpu = [step for step in steps if step.lane == GPU_LANE]
     others = [step for step in steps if step.lane != GPU_LANE]
-    others.sort(key=lambda step: -step.task.timeout_s if isinstance(step.task, Collector) else 0.0)
+    first = [step for step in others if isinstance(step.task, Collector) and step.task.begins_first]
+    others = [*first, *(step for step in others if step not in first)]
     return [gpu, *([step] for step in others)] if gpu else [[step] for step in others]
 
 

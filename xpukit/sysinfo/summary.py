@@ -39,7 +39,8 @@ def build_summary(
 ) -> str:
     """Markdown of at most `limit_chars` characters; the same input, the same text. Below 4,000 tables are cut hard.
 
-    `images` are the container images of the machine as 'name:tag'; `bundle` is the archive's name.
+    `images` are the container images of the machine as 'name:tag', in the order to show them; `bundle` is the
+    archive's name.
     """
     share = min(_SHARE_CHARS, limit_chars // 6)
     tail = _describe_opening(bundle)

@@ -46,7 +46,7 @@ def list_stack_rows(machine: Machine, images: Sequence[str]) -> list[Row]:
             rows.append((as_text(item.name), _describe_software(item)))
     for name in _MAIN_FIRMWARE:
         rows += _describe_firmware(machine.devices, name)
-    rows += [("container image", as_code(image, _CELL_CHARS)) for image in sorted(set(images))]
+    rows += [("container image", as_code(image, _CELL_CHARS)) for image in dict.fromkeys(images)]
     cpu = machine.cpu
     sockets = f"{cpu.sockets} sockets, " if cpu.sockets and cpu.sockets > 1 else ""
     cores = f"{cpu.cores} cores, " if cpu.cores else ""

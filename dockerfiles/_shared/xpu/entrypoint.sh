@@ -6,7 +6,7 @@ set -euo pipefail
 . /opt/xpukit/environment.sh
 engine=({{ recipe.answers.engine_argv | join(" ") }})
 {% if recipe.answers.engine_argv[-1] == "serve" %}
-# Where the word is used with this image's name too, it is the engine's own, not a model.
+# With or without the engine's own word: `IMAGE serve MODEL` and `IMAGE MODEL` are the same.
 if [ "${1:-}" = serve ]; then
   shift
 elif [ "$#" -gt 0 ] && [ ! -d "$1" ] && type -P -- "$1" >/dev/null; then

@@ -1,11 +1,13 @@
 #!/bin/bash
 # Runs oneAPI's scripts once, at build, and writes what they export: store-environment.sh SHELL_FILE LINKER_FILE.
 # Later starts read the file: no start is slower for it, and none can forget it. Lists of directories are put before
-# what the container was started with, but for PATH: the image's own programs come first.
+# what the container was started with, but for PATH: it goes to a file of its own (SHELL_FILE with .path for .sh) and
+# behind the image's own programs.
 set -euo pipefail
 shell_file=$1 linker_file=$2
 : >"$shell_file"
 : >"$linker_file"
+rm -f "${shell_file%.sh}.path"
 scripts=()
 for script in /opt/intel/oneapi/setvars.sh /opt/intel/oneapi/ccl/2021.15/env/vars.sh; do
   if [ -r "$script" ]; then scripts+=("$script"); fi
@@ -22,8 +24,7 @@ while IFS= read -r -d '' line; do
     HOME | PWD | OLDPWD | SHLVL | _ | SETVARS_*) continue ;;
     PATH)
       value=${value%"$path"} value=${value%:}
-      # shellcheck disable=SC2016 # expanded when the file is read
-      if [ -n "$value" ]; then printf 'export PATH="$PATH:%s"\n' "$value"; fi
+      if [ -n "$value" ]; then echo "$value" >"${shell_file%.sh}.path"; fi
       ;;
     *PATH) printf 'export %s=%q$%s\n' "$name" "${value%:}" "{$name:+:\$$name}" ;;
     *) printf 'export %s=%q\n' "$name" "$value" ;;

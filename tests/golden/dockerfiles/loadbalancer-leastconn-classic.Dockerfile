@@ -7,7 +7,7 @@ RUN apt-get update && \
       gawk \
       haproxy \
       socat && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 # A user of its own, who alone may reach the control socket.
 RUN useradd --create-home --uid 10001 balancer && \
     install -d -m 0700 -o 10001 -g 10001 /run/balancer

@@ -5,7 +5,7 @@ RUN apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       ca-certificates \
       prometheus && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 # A user of its own, and a place for data that it owns: a volume mounted there takes over the owner.
 RUN useradd --create-home --uid 10001 monitor && \
     mkdir -p /data /etc/prometheus/rules.d && \

@@ -7,7 +7,7 @@ RUN apt-get update && \
       ca-certificates \
       python3 \
       python3-venv && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 RUN python3 -m venv /opt/venv && \
     /opt/venv/bin/python -m pip install --disable-pip-version-check --no-compile --no-cache-dir \
       vllm==0.21.0
@@ -24,7 +24,7 @@ RUN apt-get update && \
       numactl \
       python3 \
       python3-dev && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 COPY --from=python /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:${PATH}
 RUN groupadd --system --force render && groupadd --system --force video && \

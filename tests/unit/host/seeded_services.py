@@ -14,12 +14,12 @@ def _encode(text: str) -> str:
 
 
 _LOGIN = _encode("deploy:r3gistry-Pw88")
-_CONFIG = _encode('{"auths":{"registry.acme.example":{"auth":"%s"}}}' % _LOGIN)  # noqa: UP031
+_CONFIG = _encode('{"auths":{"registry.acme.example":{"auth":"' + _LOGIN + '"}}}')
 _KUBE = f"""\
 users:
 - name: ops
   user:
-    client-key-data: {_encode('-----BEGIN RSA PRIVATE KEY-----' + _A40 * 3)}
+    client-key-data: {_encode("-----BEGIN RSA PRIVATE KEY-----" + _A40 * 3)}
     token: {_HEX32}kubetok
 """
 _MULTILINE = f"""\
@@ -30,8 +30,8 @@ port: 8000
 """
 _FOLDED = f"password: >-\n    folded-pw-{_HEX32[:12]}\nuser: joe\n"
 _SERVICE_ACCOUNT = (
-    '{"type": "service_account", "private_key_id": "%s", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBg'
-    '%s\\n-----END PRIVATE KEY-----\\n", "client_email": "svc@acme-proj.iam.gserviceaccount.com"}\n' % (_HEX32, _A40)
+    f'{{"type": "service_account", "private_key_id": "{_HEX32}", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ'
+    f'{_A40}\\n-----END PRIVATE KEY-----\\n", "client_email": "svc@acme-proj.iam.gserviceaccount.com"}}\n'
 )
 
 TEXTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (

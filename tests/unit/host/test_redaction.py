@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -15,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.machines.recorded_machines import RECORDED, list_machines
-from tests.unit.host.seeded_secrets import IDENTITY, plant
+from tests.unit.host.seeded_secrets import IDENTITY, PLAIN, plant
 from xpukit.host.answers import FileAnswer, IdentityAnswer
 from xpukit.host.mediated import MediatedHost, Question
 from xpukit.host.recording import RecordingHost
-from xpukit.host.recording_format import RecordingFiles, read_lines
-from xpukit.host.redaction.post_scan import scan_bundle
+from xpukit.host.recording_format import ANSWERS, BLOBS, RecordingFiles, read_lines
+from xpukit.host.redaction.answers import replace_in_answer
+from xpukit.host.redaction.post_scan import Leak, scan_bundle
 from xpukit.host.redaction.pseudonyms import PseudonymMap, load_map, save_map
 from xpukit.host.redaction.redactor import Redactor, list_rules
 from xpukit.host.replay import ReplayHost
@@ -28,6 +30,9 @@ from xpukit.host.scrub import Scrubber, keep_everything
 
 NOBODY = IdentityAnswer(hostname="zz-unseen-host", username="zzunseenuser")
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
+
+
+Row = tuple[str, Question, msgspec.Struct, tuple[str, ...]]
 
 
 class PlantedHost(MediatedHost):
@@ -47,6 +52,20 @@ def record(directory: Path, rows: list[tuple[str, Question, msgspec.Struct, tupl
     recording.close()
 
 
+@cache
+def lower_planted() -> str:
+    return record_planted().text.lower()
+
+
+def show_answer(host: ReplayHost, question: Question, answer_type: type[msgspec.Struct]) -> str:
+    """All texts of an answer, in lower case."""
+    answer = host.mediate(question, answer_type, lambda: pytest.fail("it was not recorded"))
+    parts: list[str] = []
+    replace_in_answer(answer, lambda text: parts.append(text) or text)  # type: ignore[func-returns-value]
+    raw = "\n".join(parts).encode("utf-8", "surrogateescape")
+    return (raw.decode("latin-1") + raw.decode("latin-1").replace("\0", "")).lower()
+
+
 def read_all(directory: Path) -> str:
     """Everything in a recording, base64 decoded too."""
     text = "\n".join(path.read_text(errors="replace") for path in sorted(directory.rglob("*")) if path.is_file())
@@ -54,47 +73,85 @@ def read_all(directory: Path) -> str:
     return "\n".join((text, text.replace("\\\\", "\\").replace("\\/", "/").replace("\\n", "\n"), *hidden))
 
 
-@cache
-def record_planted(without: frozenset[str]) -> tuple[str, int]:
-    """What the recording of the planted machine holds, and how many leaks the scan finds in it."""
+class Recorded(NamedTuple):
+    """What a recording of planted answers holds, the rules that worked for each, and those that the scan found."""
+
+    text: str
+    texts: dict[Question, str]
+    rules: dict[Question, set[str]]
+    leaking: set[Question]
+    leaks: tuple[Leak, ...]
+
+
+def record_rows(
+    rows: list[Row], scrub: Scrubber, *, identity: IdentityAnswer = IDENTITY, literals: tuple[str, ...] = ()
+) -> Recorded:
     with TemporaryDirectory() as scratch:
         directory = Path(scratch, "rec")
-        record(directory, plant(), Redactor(IDENTITY, without=without))
-        return read_all(directory), len(scan_bundle(directory, identity=IDENTITY))
+        record(directory, rows, scrub)
+        lines = [msgspec.json.decode(line) for line in (directory / ANSWERS).read_bytes().splitlines()]
+        leaks = scan_bundle(directory, identity=identity, literals=literals)
+        text = read_all(directory)
+        host = ReplayHost(directory, strict=False)
+        texts = {question: show_answer(host, question, type(answer)) for _, question, answer, _ in rows}
+    leaking = set()
+    for leak in leaks:
+        for line, (_, question, _, _), number in zip(lines, rows, range(1, 1 + len(rows)), strict=True):
+            blobs = [value["blob"] for value in line["answer"].values() if isinstance(value, dict) and "blob" in value]
+            if (leak.file == ANSWERS and leak.line == number) or leak.file.removeprefix(f"{BLOBS}/") in blobs:
+                leaking.add(question)
+    report = scrub.report() if isinstance(scrub, Redactor) else None
+    rules = {
+        row[1]: {rule for label, counts in report.files.items() if scrub(" ".join(row[1])) == label for rule in counts}
+        for row in rows
+    } if report is not None else {}  # fmt: skip
+    return Recorded(text=text, texts=texts, rules=rules, leaking=leaking, leaks=leaks)
+
+
+@cache
+def record_planted() -> Recorded:
+    """All of it, with every rule."""
+    return record_rows(plant(), Redactor(IDENTITY))
+
+
+@cache
+def record_bare(identity: IdentityAnswer) -> Recorded:
+    """All of it, with no rule, scanned for what `identity` is called and for what is only known from elsewhere."""
+    return record_rows(plant(), keep_everything, identity=identity, literals=(PLAIN,))
 
 
 def test_there_are_enough_planted_secrets() -> None:
-    assert len(plant()) >= 60
+    assert len(plant()) >= 240
     assert len({kind for kind, *_ in plant()}) == len(plant())
 
 
 @pytest.mark.parametrize(("kind", "gone"), [(kind, gone) for kind, _, _, gone in plant()])
 def test_no_planted_secret_survives(kind: str, gone: tuple[str, ...]) -> None:
-    text, _ = record_planted(frozenset())
-    assert not [secret for secret in gone if secret.lower() in text.lower()]
-    assert "owncmd-77k" not in text
+    low = lower_planted()
+    assert not [secret for secret in gone if secret.lower() in low]
+    assert "owncmd-77k" not in low
 
 
 def test_the_scan_is_clean_after_redaction() -> None:
-    assert record_planted(frozenset())[1] == 0
+    assert record_planted().leaks == ()
 
 
 @pytest.mark.parametrize("rule", [rule.name for rule in list_rules()])
 def test_the_scan_catches_what_a_switched_off_rule_leaves(rule: str) -> None:
-    text, leaks = record_planted(frozenset({rule}))
-    left = [secret for _, _, _, gone in plant() for secret in gone if secret.lower() in text.lower()]
-    assert not left or leaks
+    worked = record_planted().rules
+    rows = [row for row in plant() if rule in worked[row[1]]]
+    assert rows, "nothing is planted for it"
+    bare = record_rows(rows, Redactor(IDENTITY, without=frozenset({rule})))
+    for kind, question, _, gone in rows:
+        left = [secret for secret in gone if secret.lower() in bare.texts[question]]
+        assert not left or question in bare.leaking, f"{kind}: {left} is left, and the scan says nothing"
 
 
 @pytest.mark.parametrize("row", plant(), ids=lambda row: row[0])
-def test_the_scan_catches_each_kind_alone(
-    tmp_path: Path, row: tuple[str, Question, msgspec.Struct, tuple[str, ...]]
-) -> None:
-    record(tmp_path / "rec", [row], keep_everything)
-    literals = row[3] if row[0] in ("learned late",) else ()
-    found = scan_bundle(tmp_path / "rec", identity=NOBODY if "name" not in row[0] else IDENTITY, literals=literals)
-    # Both the host's name and our own command line stand in the manifest: they do not count here.
-    assert [leak for leak in found if leak.file != "manifest.json"]
+def test_the_scan_catches_each_kind_alone(row: Row) -> None:
+    # A name that shows by nothing but that it is this host's own is looked for by name.
+    identity = IDENTITY if row[0] in ("host name", "user name", "host name file", "process argv") else NOBODY
+    assert row[1] in record_bare(identity).leaking
 
 
 STAYS = (

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.machines.recorded_machines import list_machines, open_loosely, open_machine, read_machine
+from xpukit.facts.cdi import load_cdi_facts
 from xpukit.host.answers import FileAnswer
 from xpukit.host.overlay import OverlayHost
-from xpukit.images.cdi import build_cdi, check_cdi
+from xpukit.images.cdi import build_cdi, check_cdi, find_needed_version
 from xpukit.images.cdi_file import compare_cdi, encode_cdi, render_systemd, write_cdi
 from xpukit.images.devices import GpuNodes, find_gpu_nodes
 
@@ -109,11 +110,27 @@ def test_gpus_without_a_render_node_are_left_out() -> None:
     assert "0000:18:00.1" in names
 
 
-def test_without_known_groups_an_older_version_does() -> None:
-    gpus = [msgspec.structs.replace(gpu, groups=()) for gpu in gpus_of("b580")]
-    document = build_cdi(gpus)
-    assert document["cdiVersion"] == "0.5.0"
-    assert "additionalGids" not in document["devices"][0]["containerEdits"]
+def test_without_groups_an_older_version_does() -> None:
+    unknown = [msgspec.structs.replace(gpu, groups=()) for gpu in gpus_of("b580")]
+    for document in (build_cdi(unknown), build_cdi(gpus_of("b580"), groups=False)):
+        assert document["cdiVersion"] == "0.5.0"
+        assert "additionalGids" not in document["devices"][0]["containerEdits"]
+        jsonschema.validate(document, SCHEMA)
+        assert check_cdi(document) == ()
+
+
+@pytest.mark.parametrize(
+    ("edits", "version"),
+    [
+        ({"env": ["A=b"]}, "0.5.0"),
+        ({"mounts": [{"type": "none"}]}, "0.5.0"),
+        ({"intelRdt": {}}, "0.7.0"),
+        ({"netDevices": [], "additionalGids": []}, "1.1.0"),
+    ],
+)
+def test_the_version_is_the_oldest_that_has_all_fields(edits: dict[str, Any], version: str) -> None:
+    assert find_needed_version({"devices": [{"name": "0", "containerEdits": edits}]}) == version
+    assert find_needed_version({"containerEdits": edits}) == version
 
 
 def change(**edits: Any) -> dict[str, Any]:
@@ -125,8 +142,13 @@ def change(**edits: Any) -> dict[str, Any]:
     ("document", "said"),
     [
         ([], "no JSON object"),
-        (change(cdiVersion="0.5.0"), "additionalGids need"),
-        (change(cdiVersion="new"), "no version"),
+        (change(cdiVersion="0.5.0"), "additionalGids needs cdiVersion 0.7.0"),
+        (change(cdiVersion="new"), "no released version"),
+        (change(cdiVersion="9.0.0"), "no released version"),
+        (change(cdiVersion="0.5.0", annotations={}), "annotations needs cdiVersion 0.6.0"),
+        (change(containerEdits={"gids": [1]}), "unknown field 'gids'"),
+        (change(containerEdits={"hooks": [{"hookName": "prestart", "path": "x"}]}), "a hook without"),
+        (change(containerEdits={"deviceNodes": [{"path": "/a", "mode": 1}]}), "unknown field 'mode'"),
         (change(kind="gpu"), "vendor/class"),
         (change(devices=[]), "no device"),
         (change(extra=1), "unknown field 'extra'"),
@@ -154,7 +176,16 @@ def test_checking_never_raises(document: object) -> None:
 def compare(content: bytes, error: str = "") -> Any:
     question = ("read", "/etc/cdi/x.json")
     host = OverlayHost(open_loosely("b60x4_bmc"), {question: FileAnswer(data=content, error=error)})
-    return compare_cdi(host, "/etc/cdi/x.json", build_cdi(gpus_of("b60x4_bmc")))
+    gpus = gpus_of("b60x4_bmc")
+    return compare_cdi(host, "/etc/cdi/x.json", build_cdi(gpus), also=[build_cdi(gpus, groups=False)])
+
+
+def test_the_form_without_groups_is_as_true() -> None:
+    gpus = gpus_of("b60x4_bmc")
+    assert compare(encode_cdi(build_cdi(gpus, groups=False))).state == "current"
+    stale = compare(encode_cdi(build_cdi(gpus[:3], groups=False)))
+    assert stale.state == "stale"
+    assert not any("cdiVersion" in text or "additionalGids" in text for text in stale.differences)
 
 
 def test_the_file_is_current_right_after_writing(tmp_path: Path) -> None:
@@ -189,3 +220,10 @@ def test_the_unit_runs_the_program_that_printed_it() -> None:
     text = render_systemd("/opt/x/bin/xpukit", "/var/run/cdi/a.json")
     assert "ExecStart=/opt/x/bin/xpukit cdi --write --output /var/run/cdi/a.json" in text
     assert 'KERNEL=="renderD*"' in text
+    assert "cdi --write --no-groups --output" in render_systemd("/x", "/var/run/cdi/a.json", groups=False)
+
+
+def test_every_runtime_has_a_source() -> None:
+    runtimes = load_cdi_facts().runtimes
+    assert [runtime.since for runtime in runtimes if runtime.name == "Docker"] == ["28.2", "25.0"]
+    assert all(runtime.source and runtime.date for runtime in runtimes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +20,14 @@ from xpukit.facts.recipes import Fetched, load_recipe
 from xpukit.host.answers import Ran
 from xpukit.images.build import Rendered
 from xpukit.images.fetch import fetch_build, parse_report, read_environment, strip_credentials
+from xpukit.images.fetch_apt import DebPlan, DebSource
 from xpukit.images.lock import (
     Lock,
     LockItem,
     check_base,
     check_covers,
     check_files,
+    find_debs,
     hashes_of,
     load_lock,
     wheel_names,
@@ -113,10 +116,75 @@ def test_everything_is_collected_and_locked(rendered: Rendered, tmp_path: Path) 
     assert "python3-venv" in lock.apt_packages
     assert "secret" not in (tmp_path / "lock.toml").read_text()
     check_files(lock, tmp_path)
-    check_covers(msgspec.structs.replace(lock), rendered)
+    check_covers(lock, rendered, own_apt_repo=True)
+    with pytest.raises(UsageError, match=r"not fetched: .*python3-venv"):  # no daemon was asked
+        check_covers(lock, rendered)
+    assert find_debs(lock, tmp_path) is None
     pip = next(argv for argv in host.argvs if argv[0] == "python3")
     assert pip[pip.index("--python-version") + 1] == "3.11"
-    assert ("--only-binary", ":all:") in zip(pip, pip[1:], strict=False)
+    assert ("--only-binary", ":all:") in itertools.pairwise(pip)
+
+
+DEB_URL = "http://archive.example/pool/tool_1.0%2b1_amd64.deb"
+DEB = DebSource(
+    name="tool=1.0+1",
+    url=DEB_URL,
+    file="tool_1.0+1_amd64.deb",
+    sha256=sha(b"deb"),
+    stanza="Package: tool\nFilename: ./tool_1.0+1_amd64.deb\n",
+)
+
+
+def save_base(path: Path) -> None:
+    path.write_bytes(b"the image")
+
+
+def test_debian_packages_and_the_base_are_collected(rendered: Rendered, tmp_path: Path) -> None:
+    network = Network({**CONTENT, DEB_URL: b"deb"})
+    lock = fetch(network, rendered, tmp_path, debs=DebPlan(debs=(DEB,)), save_base=save_base)
+    found = {item.kind: item for item in lock.item}
+    assert (found["deb"].name, found["deb"].file) == ("tool=1.0+1", "debs/tool_1.0+1_amd64.deb")
+    assert (tmp_path / "debs/tool_1.0+1_amd64.deb").read_bytes() == b"deb"
+    assert (tmp_path / "debs/Packages").read_text() == DEB.stanza + "\n"
+    assert (found["image"].file, found["image"].url) == ("base.tar", "sha256:base")
+    assert load_lock(tmp_path / "lock.toml") == lock
+    check_files(lock, tmp_path)
+    check_covers(lock, rendered)
+    assert find_debs(lock, tmp_path) == tmp_path / "debs"
+    with pytest.raises(UsageError, match="does not cover: htop"):
+        check_covers(lock, msgspec.structs.replace(rendered, apt_packages=("htop", *rendered.apt_packages)))
+    again = Network({})
+    assert fetch(again, rendered, tmp_path, debs=DebPlan(debs=(DEB,)), save_base=not_again).item == lock.item
+    assert again.fetched == []
+    (tmp_path / "debs/Packages").write_text("")
+    with pytest.raises(UsageError, match="debs/Packages was changed"):
+        check_files(lock, tmp_path)
+
+
+def not_again(path: Path) -> None:
+    raise AssertionError(f"{path} is written again")
+
+
+def test_another_base_is_saved_again(rendered: Rendered, tmp_path: Path) -> None:
+    fetch(Network(), rendered, tmp_path, save_base=save_base)
+    with pytest.raises(AssertionError, match=r"base\.tar"):
+        fetch(Network(), rendered, tmp_path, save_base=not_again, base_id="sha256:other")
+
+
+def test_a_base_that_needs_no_package_leaves_an_empty_repository(rendered: Rendered, tmp_path: Path) -> None:
+    lock = fetch(Network(), rendered, tmp_path, debs=DebPlan())
+    assert (tmp_path / "debs/Packages").read_bytes() == b""
+    assert find_debs(lock, tmp_path) == tmp_path / "debs"
+    check_covers(lock, rendered)
+
+
+def test_packages_that_no_archive_has_must_come_from_elsewhere(rendered: Rendered, tmp_path: Path) -> None:
+    plan = DebPlan(absent=("numactl",))
+    lock = fetch(Network(), rendered, tmp_path, debs=plan)
+    assert find_debs(lock, tmp_path) is None
+    with pytest.raises(UsageError, match="not fetched: numactl"):
+        check_covers(lock, rendered)
+    check_covers(lock, rendered, own_apt_repo=True)
 
 
 def test_what_is_whole_is_kept_and_the_rest_is_fetched_again(rendered: Rendered, tmp_path: Path) -> None:
@@ -196,6 +264,10 @@ def test_another_base_under_the_same_name(rendered: Rendered, tmp_path: Path) ->
     check_base(lock, "debian:12-slim", "sha256:base")
     with pytest.raises(UsageError, match="was changed"):
         check_base(lock, "debian:12-slim", "sha256:other")
+    saved = fetch(Network(), rendered, tmp_path, save_base=save_base)
+    with pytest.raises(UsageError, match="not on this host") as caught:
+        check_base(saved, "debian:12-slim", "", folder=tmp_path)
+    assert caught.value.hint == f"docker load -i {tmp_path}/base.tar"
     check_base(fetch(Network(), rendered, tmp_path, base_id=""), "debian:12-slim", "sha256:other")
 
 

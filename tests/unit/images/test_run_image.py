@@ -121,10 +121,11 @@ def test_shared_memory_is_the_guides_and_never_more_than_half() -> None:
     assert values(plan("b60x4_bmc", shm_bytes=4 << 30), "--shm-size") == ["4g"]
 
 
-def test_cdi_replaces_nodes_links_and_groups() -> None:
+def test_cdi_replaces_nodes_and_links() -> None:
     found = plan("b60x4_bmc", "0,2", cdi=True)
     assert values(found, "--device") == ["intel.com/gpu=0000:18:00.0", "intel.com/gpu=0000:5c:00.0"]
-    assert values(found, "--mount") == values(found, "--group-add") == []
+    assert values(found, "--mount") == []
+    assert values(found, "--group-add") == ["44", "992"]  # a file for older runtimes has no groups
 
 
 def test_rootless_podman_keeps_the_users_groups() -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from tests.machines.dict_host import DictHost
 from xpukit.core.errors import OutputError, UsageError
+from xpukit.core.json_document import build_document
 from xpukit.host.answers import IdentityAnswer
 from xpukit.sysinfo.choose import choose_collectors, parse_preset, split_names
-from xpukit.sysinfo.collection import Collection, Room, estimate_machine
+from xpukit.sysinfo.collection import (
+    Collection,
+    Estimate,
+    Room,
+    SysinfoReport,
+    encode_collection,
+    estimate_bundle,
+    estimate_machine,
+)
 from xpukit.sysinfo.collector import Asker, Collector, Preset
 from xpukit.sysinfo.limits import Budget, LimitedHost
-from xpukit.sysinfo.run_collection import collect_machine
+from xpukit.sysinfo.run_collection import _form_lanes, _Step, collect_machine
 
 FILES = {"/etc/os-release": "ID=debian", "/etc/two": "2"}
 ORDINARY = IdentityAnswer(hostname="machine", username="alice", uid=1000)
@@ -167,3 +179,34 @@ def test_a_wrong_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match="no collector"):
         choose_collectors(ALL, preset="default", only=("small",), skip=("small",))
     assert split_names(("a,b", "b, c,")) == ("a", "b", "c")
+
+
+def test_collection_json_is_compact_and_reads_back() -> None:
+    made = collect(CRASH, ONE, SPEAK, rooms=(Room(name="probe", summary="x", ask=lambda host: host.read("/etc/two")),))
+    report = SysinfoReport(collection=made, problems=("p",))
+    text = encode_collection(build_document("xpukit.sysinfo/1", "h", report))
+    assert msgspec.json.decode(text, type=SysinfoReport) == report
+    # A line for each report and each question, and nothing that is as usual.
+    assert text.count("\n") == 4 + made.entry_count + 1
+    assert '"status":"ok","detail":"","seconds"' in text, "of a collector all is said"
+    assert not any('"ok"' in line for line in text.splitlines() if line.startswith('{"what"'))
+
+
+def test_a_collector_that_waits_long_begins_first() -> None:
+    begun: list[str] = []
+
+    def make(name: str, **settings: Any) -> Collector:
+        return Collector(
+            name=name, summary="s", preset="minimal", collect=lambda _: begun.append(name), **settings
+        )
+
+    lanes = _form_lanes([_Step(make("a")), _Step(make("slow", begins_first=True)), _Step(make("b", lane="gpu"))], 2)
+    assert [[step.task.name for step in lane] for lane in lanes] == [["b"], ["slow"], ["a"]]
+
+
+def test_an_estimate_of_a_bundle_counts_what_probe_and_doctor_ask() -> None:
+    one = Estimate(name="a", summary="s", questions=100, size_bytes=50_000)
+    small, large = estimate_bundle((one,)), estimate_bundle((one,) * 10)
+    assert small.unpacked_bytes > 130_000
+    assert large.unpacked_bytes - small.unpacked_bytes == 9 * (50_000 + 100 * 180)
+    assert small.archive_bytes < small.unpacked_bytes / 4

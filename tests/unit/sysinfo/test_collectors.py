@@ -32,7 +32,7 @@ DENIED_WORDS = {
 # Paths whose reading acts on a device, blocks, or gives away secrets or memory.
 DENIED_PATHS = re.compile(
     r"/(force_reset|force_reset_sync|forcewake\w*|i915_forcewake_user|i915_gpu_info|i915_drop_caches|guc_log|resource\d+|rom|vpd|"
-    r"remove|rescan|reset|kmsg|mem|kcore|environ|shadow|gshadow|id_rsa|authorized_keys|auth\.conf|\.netrc|config\.json|"
+    r"remove|rescan|reset|kmsg|mem|kcore|environ|shadow|gshadow|id_rsa|authorized_keys|auth\.conf|\.netrc|\.docker/config\.json|"
     r"product_serial|product_uuid|board_serial|chassis_serial|chassis_asset_tag|machine-id|token|\.git-credentials)$"
 )
 
@@ -59,7 +59,7 @@ def make_rich_machine() -> DictAsker:
         "/etc/apt/sources.list.d/intel.list": "deb x\n", "/var/log/kern.log": "xe\n", "/etc/docker/daemon.json": "{}",
     }  # fmt: skip
     programs = (
-        "lspci", "getfacl", "fuser", "dpkg-query", "rpm", "apt-cache", "apt-mark", "snap", "ethtool", "mokutil", "dkms", "icpx", "mpirun",
+        "lspci", "getfacl", "fuser", "dpkg-query", "rpm", "apt-cache", "snap", "ethtool", "mokutil", "dkms", "icpx", "mpirun",
         "fi_info", "numastat", "fwupdmgr", "vulkaninfo", "vainfo", "udevadm", "lstopo-no-graphics", "python3",
     )  # fmt: skip
     commands = dict.fromkeys(programs, "") | {
@@ -68,7 +68,7 @@ def make_rich_machine() -> DictAsker:
         "xpu-smi discovery -j": '{"device_list": [{"device_id": 0}, {"device_id": 1}]}',
         "xpu-smi": "",
         "docker version": "{}",
-        "docker ps -q": "abc123\n",
+        "docker ps": '{"ID":"abc123","State":"running"}\n',
         "docker inspect": '{"id":"abc123","name":"/srv","image":"intel/llm-scaler-vllm:1.4","devices":null,"privileged":false}\n',
         "docker": "",
         "find /proc": "/proc/77/fd/5\n/proc/77/fd/9\n",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from tests.machines.dict_host import DictHost
 from tests.unit.sysinfo.dict_asker import DictAsker
 from tests.unit.sysinfo.test_collectors import make_rich_machine
 from tests.unit.sysinfo.two_gpus import BMC, CHAINS, ROOTS, make_debugfs, make_pci
+from xpukit.host.answers import Ran
 from xpukit.sysinfo.collector import Collector
 from xpukit.sysinfo.collectors.gpu_processes import group_open_files
 from xpukit.sysinfo.collectors.limits import find_cgroups
 from xpukit.sysinfo.collectors.xpu_smi_details import read_device_ids, read_generation
-from xpukit.sysinfo.containers import make_template, parse_container
+from xpukit.sysinfo.containers import IMAGES, PS, list_summary_images, make_template, parse_container, parse_running
 from xpukit.sysinfo.gpu_places import find_gpus, list_chain
 from xpukit.sysinfo.kernel_journal import make_pattern
 from xpukit.sysinfo.registry import list_collectors
@@ -197,12 +199,16 @@ def test_docker_without_its_daemon_is_asked_once() -> None:
     assert asker.notes[0].startswith("docker: ")
 
 
-def test_template_gives_values_of_known_variables_only() -> None:
-    template = make_template()
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_template_gives_values_of_known_variables_only(engine: str) -> None:
+    template = make_template(engine)
     assert template.count("{{") == template.count("}}")
     assert '(eq $family "ZE")' in template
     assert "HF" not in template
     assert ".Config.Env}}{{$name" in template, "the whole environment is never printed"
+    # Podman 4 has neither `.Id` nor device requests, and a field that is not there fails the whole template.
+    assert ("{{json .ID}}" in template) == (engine == "podman")
+    assert ("DeviceRequests" in template) == (engine == "docker")
 
 
 LINE = '{"id":"%s","name":"/%s","image":"%s","devices":%s,"privileged":%s,"env":[null]}'
@@ -217,7 +223,7 @@ LINE = '{"id":"%s","name":"/%s","image":"%s","devices":%s,"privileged":%s,"env":
 ])  # fmt: skip
 def test_logs_of_serving_containers_only(name: str, image: str, devices: str, privileged: str, wanted: bool) -> None:
     commands = {
-        "docker ps -q": "abc\n",
+        "docker ps": '{"ID":"abc","State":"running"}\n{"ID":"old","State":"exited"}\n',
         "docker inspect": LINE % ("abc", name, image, devices, privileged),
         "docker": "",
     }
@@ -232,10 +238,51 @@ def test_a_line_of_inspect_that_is_something_else(line: str) -> None:
     assert container is None or container.devices == ()
 
 
+@pytest.mark.parametrize(("text", "ids"), [
+    ('{"ID":"a1","State":"running"}\n{"ID":"b2","State":"exited"}\n', ("a1",)),  # docker: an object a line
+    ('[\n {"Id":"a1","State":"running"},\n {"Id":"b2","State":"created"}\n]\n', ("a1",)),  # podman: one list
+    ('{"ID":"-x","State":"running"}\n{"ID":3,"State":"running"}\nrubbish\n[]\n', ()),
+    ("[]\n", ()),
+    ("", ()),
+])  # fmt: skip
+def test_running_containers_of_both_engines(text: str, ids: tuple[str, ...]) -> None:
+    assert parse_running(text) == ids
+
+
+def test_labels_are_asked_of_running_and_serving_images() -> None:
+    images = (
+        '{"Repository":"intel/llm-scaler-vllm","Tag":"1.4"}\n{"Repository":"postgres","Tag":"17"}\n'
+        '{"Repository":"vllm","Tag":"<none>"}\n'
+    )
+    commands = {
+        "docker ps": '{"ID":"abc","State":"running"}\n',
+        "docker inspect": LINE % ("abc", "srv", "ubuntu:24.04", "null", "false"),
+        "docker images": images,
+        "docker": "",
+    }
+    asker = ask("docker", DictAsker(commands=commands))
+    (argv,) = [argv for argv in asker.commands_asked if argv[1:3] == ("image", "inspect")]
+    assert argv[5:] == ("ubuntu:24.04", "intel/llm-scaler-vllm:1.4")
+
+
+def test_images_of_a_summary() -> None:
+    answers = {
+        ("docker", *PS): '{"ID":"abc","State":"running","Image":"intel/vllm:1"}\n{"State":"exited","Image":"old:1"}\n',
+        ("docker", *IMAGES): '{"Repository":"intel/vllm","Tag":"1"}\n{"Repository":"intel/vllm","Tag":"0"}\n',
+        ("podman", *IMAGES): '[{"Names":["localhost/sglang:2"],"RepoTags":null},{"Names":null}]',
+    }
+    host = DictHost(commands={argv: Ran(argv=argv, rc=0, out=out.encode()) for argv, out in answers.items()})
+    assert list_summary_images(host) == ("intel/vllm:1 (running)", "intel/vllm:0", "localhost/sglang:2")
+
+
 def test_many_containers_are_limited_and_said() -> None:
     lines = "\n".join(LINE % (f"c{n}", "vllm", "x", "null", "false") for n in range(20))
     asker = DictAsker(
-        commands={"docker ps -q": "\n".join(f"c{n}" for n in range(20)), "docker inspect": lines, "docker": ""}
+        commands={
+            "docker ps": "\n".join(f'{{"ID":"c{n}","State":"running"}}' for n in range(20)),
+            "docker inspect": lines,
+            "docker": "",
+        }
     )
     ask("container_logs", asker)
     assert len([argv for argv in asker.commands_asked if argv[1] == "logs"]) == 8
@@ -296,3 +343,30 @@ def test_environment_does_not_ask_for_everything() -> None:
     assert not [prefix for prefix in prefixes if "HF_TOKEN".startswith(prefix) or "AWS_".startswith(prefix)]
     for prefix in ("ZE_", "CCL_", "ONEAPI_", "SYCL_", "UR_", "VLLM_", "I_MPI_", "FI_", "NEO"):
         assert prefix in prefixes
+
+
+def test_models_are_known_without_their_weights() -> None:
+    hub = "/root/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/abc"
+    files = {
+        "/llm/models/one/config.json": "{}",
+        "/llm/models/one/model-00001.safetensors": "x",
+        "/llm/models/one/tokenizer.json": "{}",
+        "/llm/models/not-a-model/readme": "x",
+        f"{hub}/config.json": "{}",
+        f"{hub}/model.safetensors.index.json": "{}",
+    }
+    asker = ask("models", DictAsker(files, environment={"HOME": "/root"}))
+    assert asker.paths_asked("read") == [
+        "/llm/models/one/config.json",
+        f"{hub}/config.json",
+        f"{hub}/model.safetensors.index.json",
+    ]
+    assert "/llm/models/one/model-00001.safetensors" in asker.paths_asked("stat")
+    assert asker.notes == []
+
+
+def test_results_of_runs_are_whole_and_corrections_come_along() -> None:
+    asker = ask("runs")
+    results = "/work/xpukit-runs/20261121-standard/results.json"
+    assert asker.limits_bytes[("read", results)] == 4 << 20
+    assert asker.paths_asked("read")[-1] == "/root/.local/state/xpukit/serve/corrections.json"

@@ -40,6 +40,19 @@ def make_asker(
     ("answer", "status", "said"),
     [
         (UNAME, "ok", ""),
+        (
+            Ran(argv=("modinfo", "xe"), rc=1, err=b"modinfo: ERROR: Module xe not found.\n"),
+            "missing",
+            "exit 1: modinfo: ERROR: Module xe not found.",
+        ),
+        (
+            Ran(argv=("ls", "/x"), rc=2, err=b"ls: cannot access '/x': No such file or directory\n"),
+            "missing",
+            "exit 2: ls: cannot access '/x': No such file or directory",
+        ),
+        (Ran(argv=("grep", "x", "/y"), rc=1), "ok", "no line matches"),
+        (Ran(argv=("grep", "x", "/y"), rc=2), "failed", "exit 2"),
+        (FileAnswer(error="EINVAL"), "missing", "EINVAL"),
         (Ran(argv=("a",), rc=1, err=b"no\nbad luck\n"), "failed", "exit 1: bad luck"),
         (Ran(argv=("a",), rc=1, out=b"half\n", err=b"one missing\n"), "ok", "exit 1: one missing"),
         (Ran(argv=("a",), rc=127, failure="not-found"), "missing", "not installed"),

@@ -63,7 +63,9 @@ def make_finding(text: str, *, severity: str = "warning", number: int = 1) -> Fi
 def render(markdown: str) -> str:
     """The text that GitHub looks at for mentions and references: fences, code and comments gone, entities resolved."""
     text = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "\x00", markdown)
-    text = re.sub(r"(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)", "\x00", text.replace("\\`", "\x01"))
+    # A backslash before a backtick escapes it outside of a code span; inside it is a character like any other.
+    span = r"\\`|(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)"
+    text = re.sub(span, lambda found: "\x00" if found[1] else "\x01", text)
     text = re.sub(r"<code>.*?</code>", "\x00", text)
     text = text.replace("<!-- -->", "\x00")
     text = re.sub(r"\\([\\*_\[\]|~$])", r"\1", text)

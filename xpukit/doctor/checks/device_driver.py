@@ -8,7 +8,7 @@ from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.core.machine import Device
 from xpukit.doctor.check import Check, Patient
 from xpukit.doctor.hardware import COMPUTE_DRIVERS, SYS, explain, find_device, list_cards, list_found
-from xpukit.facts.stack_versions import DriverFacts, find_driver
+from xpukit.facts.stack_versions import DriverFacts, find_driver, is_kernel_older
 
 _PASSTHROUGH = ("vfio-pci", "xe-vfio-pci", "xe-vfio", "xe_vfio_pci", "pci-stub")
 
@@ -72,13 +72,21 @@ def _explain_unbound(patient: Patient, found: Finding) -> Finding:
     ]
     if blocked:
         evidence.append(Evidence(source="/proc/cmdline", value=" ".join(blocked)))
+    too_old = (
+        facts is not None and bool(facts.kernel) and is_kernel_older(patient.find_software("kernel"), facts.kernel)
+    )
+    commands: tuple[str, ...] = ()
+    # Where the module is loaded and did not bind, or does not know the device, loading it changes nothing.
+    if not loaded.error:
+        commands = (f"sudo dmesg | grep -iE '{found.subject}|{usual}'",)
+    elif not too_old:
+        commands = (f"sudo modprobe {usual}",)
     return explain(
         found,
         explanation="without a kernel driver the GPU has no device node: Level Zero, OpenCL, SYCL and PyTorch do not "
         "see it, and every serving engine starts on fewer GPUs or on none.",
         concerns=f"{facts.note}" if facts else "any Intel GPU",
-        # Where the module is loaded and did not bind, loading it again changes nothing.
-        commands=(f"sudo modprobe {usual}",) if loaded.error else (f"sudo dmesg | grep -iE '{found.subject}|{usual}'",),
+        commands=commands,
         evidence=evidence,
         remedy=(
             *((f"take off the kernel command line: {' '.join(blocked)}",) if blocked else ()),

@@ -51,7 +51,8 @@ def _find_spread(cards: list[Device], nodes: tuple[NumaNode, ...]) -> Iterable[F
             for device in devices
         ),
         explanation="collectives between GPUs of different sockets cross the link between the processors, which is "
-        "slower than a switch or a root complex. A tensor-parallel group inside one socket avoids it.",
+        "slower than a switch or a root complex. A tensor-parallel group inside one socket avoids it. Cards that are "
+        "joined by Xe Link (Max series) do not take that way; copies from the host do.",
         concerns="machines with two or more sockets",
         remedy=(
             *(

@@ -15,6 +15,15 @@ _WHY = (
     "weights, key-value cache that is moved to the host, and every collective between GPUs go over this link: tensor "
     "parallelism slows down in proportion. "
 )
+_WIDER_SLOT = (
+    "put the card into a slot with as many lanes as it has; see the board's manual for lanes that slots share",
+    "in the BIOS look at bifurcation (x16, x8/x8, x4x4x4x4) and at the slot's link speed (Auto)",
+)
+_NEWER_SLOT = (
+    "in the BIOS set the slot's link speed to Auto or its highest generation, if it is limited there",
+    "else it is what this board, riser or PCIe switch can do: only another slot or server is faster; GPUs behind one "
+    "switch still copy to each other without the link above it",
+)
 
 
 def look_at_link(patient: Patient) -> Iterable[Finding | Unchecked]:
@@ -61,7 +70,8 @@ def _find_weak_slot(device: Device, link: Link) -> Iterable[Finding]:
         return
     hop = next((hop for hop in link.hops if link.limited_by in (hop.bdf, hop.partner_bdf)), card)
     lanes, speed = _measure(hop)
-    narrow = hop is card and lanes is not None and lanes < card.partner_max_width
+    few_lanes = lanes is not None and lanes < card.partner_max_width
+    narrow = hop is card and few_lanes
     possible = f"{speed or 0:g} GT/s x{lanes or '?'}"
     yield Finding(
         id="XPK-LINK-SLOT-WEAK",
@@ -75,16 +85,19 @@ def _find_weak_slot(device: Device, link: Link) -> Iterable[Finding]:
             ),
             Evidence(source=f"{SYS}/{link.limited_by}/max_link_speed, max_link_width", value=possible),
         ),
-        explanation=_WHY + "The link runs as fast as the slot can, so nothing is broken: the card is in a slot with "
-        f"{'fewer lanes' if narrow else 'less bandwidth'} than it has.",
+        explanation=_WHY
+        + "The link runs as fast as both ends can, so nothing is broken: "
+        + _name_bottleneck(hop is card, few_lanes=few_lanes),
         concerns="discrete GPUs",
-        remedy=(
-            "put the card into a slot with as many lanes as it has; see the board's manual for lanes that slots share",
-            "in the BIOS look at bifurcation (x16, x8/x8, x4x4x4x4) and at the slot's link speed (Auto)",
-        ),
+        remedy=_WIDER_SLOT if few_lanes else _NEWER_SLOT,
         links=(_FAQ,),
         subject=device.bdf,
     )
+
+
+def _name_bottleneck(at_card: bool, *, few_lanes: bool) -> str:
+    what = "fewer lanes" if few_lanes else "an older PCIe generation"
+    return f"the {'slot or switch port of the card' if at_card else 'bridge above the card'} has {what} than the card."
 
 
 def _measure(hop: LinkEnd) -> tuple[int | None, float | None]:

@@ -43,7 +43,7 @@ def _hide_url_logins(text: str, scene: Scene) -> str:
 
 
 # A password may hold ":" and, in practice, "@": the last @ before the path ends it.
-_URL_LOGIN = re.compile(r"(?<=[A-Za-z0-9])://(?P<login>[^\s/\"'<>\\\x00?#]{1,300})@(?=[A-Za-z0-9\[.\-_])")
+_URL_LOGIN = re.compile(r"(?<=[A-Za-z0-9])://(?P<login>[^\s/\"'<>\\\x00?#]{1,300})@(?=[\w\[.\-])")
 
 RULES: tuple[Rule, ...] = (
     Rule(

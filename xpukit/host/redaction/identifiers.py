@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from xpukit.host.redaction.rule import MARK, Rule, Scene, build_name_rule, replace_group
-from xpukit.host.redaction.stand_ins import render_hex, render_serial, render_uuid
+from xpukit.host.redaction.stand_ins import render_hex, render_serial, render_uuid, render_volume
 
 _NO_SERIAL = re.compile(
     r"(?i)unknown|not|none|n/?a|null|no|to|default|system|chassis|base|o\.?e\.?m\.?|empty"
@@ -121,7 +121,7 @@ def _replace_serials(text: str, scene: Scene) -> str:
 
 
 _SERIAL = re.compile(
-    rf"(?<![A-Za-z]){_SERIAL_WORDS}(?:[ \t]{{0,3}}\([^)\n]{{0,20}}\))?\\*[\"']?[ \t]*[:="
+    rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[SA])){_SERIAL_WORDS}(?:[ \t]{{0,3}}\([^)\n]{{0,20}}\))?\\*[\"']?[ \t]*[:="
     rf"|#][ \t|]*\\*[\"']?(?P<s>[A-Za-z0-9][A-Za-z0-9._\-+]{{2,62}}[A-Za-z0-9])"
 )
 
@@ -137,7 +137,15 @@ RULES: tuple[Rule, ...] = (
         name="serial",
         removes="name",
         what="serial numbers and asset tags",
-        hints=("serial", "s/n", "asset", "sn", "service tag", "service_tag", "inventory"),
+        hints=("serial", "asset", "service tag", "service-tag", "service_tag", "inventory"),
+        apply=_replace_serials,
+    ),
+    Rule(
+        name="serial",
+        removes="name",
+        what="serial numbers and asset tags",
+        hints=("sn", "s/n"),
+        probe=re.compile(r"[sS]/?[nN](?=[ \t:=|#(\"'\\])"),
         apply=_replace_serials,
     ),
     build_name_rule(
@@ -180,7 +188,7 @@ RULES: tuple[Rule, ...] = (
         r"|device[ _]?id)\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<s>[0-9A-Fa-f]{32})(?![0-9A-Za-z])",
         kind="uuid",
         render=render_uuid,
-        hints=("machine", "boot", "uuid", "invocation", "nguid", "installation", "device"),
+        hints=("machine", "boot", "uuid", "invocation", "nguid", "installation", "device id", "device_id", "deviceid"),
         check=_is_private_uuid,
         canonical=_spell_uuid,
     ),
@@ -213,6 +221,24 @@ RULES: tuple[Rule, ...] = (
         render=render_hex,
         hints=("by-uuid", "by-partuuid"),
         canonical=_spell_hex,
+    ),
+    build_name_rule(
+        "uuid",
+        "UUIDs of volumes of LVM",
+        r"(?<![\w\-])(?P<s>[A-Za-z0-9]{6}(?:-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6})(?![\w\-])",
+        kind="lvm-uuid",
+        render=render_volume,
+        probe=r"-[A-Za-z0-9]{4}-[A-Za-z0-9]{4}-[A-Za-z0-9]{4}-[A-Za-z0-9]{4}-",
+        check=lambda text: any(c.isdigit() for c in text),
+    ),
+    build_name_rule(
+        "serial",
+        "serial numbers and asset tags",
+        r"(?i:nqn\.\d{4}[.\-]\d\d\.(?:\w+\.)+nvmexpress:(?!uuid:)[0-9a-f]{8})(?P<s>[A-Za-z0-9]{8,20})",
+        kind="serial",
+        render=render_serial,
+        hints=("nvmexpress:",),
+        learn=True,
     ),
     build_name_rule(
         "wwn",

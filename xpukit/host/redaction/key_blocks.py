@@ -9,14 +9,16 @@ from xpukit.host.redaction.rule import MARK, Rule, Scene, build_secret_rule
 # A block may stand on one line with "\n" written out (JSON, environment), also escaped twice.
 _BREAK = r"(?:\s|\\+[nrt])"
 _BLOCK = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]{1,40})-----"
+    r"-----BEGIN (?P<kind>[A-Za-z0-9 ]{1,40})-----"
     r"(?P<body>(?:(?!-----(?:BEGIN|END) ).){0,65536}?)"
     r"(?P<end>-----END (?P=kind)-----|(?=-----BEGIN )|\Z|(?=[\"'\x00]))",
     re.DOTALL,
 )
 _BASE64_LINE = re.compile(r"[A-Za-z0-9+/=]{4,}")
 # The rest of a block whose beginning was cut off.
-_HEADLESS = re.compile(rf"(?:(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{{1,100}}{_BREAK}+)+(?=-----END [A-Z0-9 ]{{1,40}}-----)")
+_HEADLESS = re.compile(
+    rf"(?:(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{{1,100}}{_BREAK}+)+(?=-----END [A-Za-z0-9 ]{{1,40}}-----)"
+)
 # Lines out of the middle of a block; hex lines (checksums) and one repeated letter are something else.
 _MIDDLE = re.compile(
     r"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/]{64}(?:\r?\n|\\n)){2,}(?:[A-Za-z0-9+/]{1,64}={0,2}(?![A-Za-z0-9+/=]))?"

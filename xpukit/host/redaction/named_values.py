@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from xpukit.host.redaction.rule import MARK, Rule, Scene
+from xpukit.host.redaction.rule import MARK, Rule, Scene, build_secret_rule
 
 NAME = "named-value"
 
@@ -12,9 +12,10 @@ NAME = "named-value"
 _WORD = re.compile(
     r"(?i:passphrase|password|passwd|passwort|passkey|secret|token|credentials?|apikey|api-?_?key|access-?_?key"
     r"|private-?_?key|secret-?_?key|account-?_?key|auth-?_?key|encryption-?_?key|signing-?_?key|session-?_?key"
-    r"|shared-?_?key|license-?_?key|master-?_?key|ssh-?_?key|psk|wpa-psk|cookie)(?![A-Za-z0-9_])"
+    r"|shared-?_?key|certificate-?_?key|(?<=key-)data|(?<=private_)key_id|license-?_?key|master-?_?key|ssh-?_?key|psk|wpa-psk|cookie)(?![A-Za-z0-9_])"
     r"|(?<=[A-Za-z0-9]_)(?:KEY|PASS|PWD|PAT|AUTH|PW|PSK|SIG|CREDS|pass|passwd|pwd)(?![A-Za-z0-9_])"
     r"|(?<=--)(?:pass|key|secret|auth|pw)(?=[= \x00\"'])"
+    r"|(?<=[,;&? ])(?:pass|pw|pwd)(?==)"
     r"|(?<=[A-Za-z]-)(?:Signature|Credential)(?==)|(?<=[?&])sig(?==)|(?<=[a-z])(?:ApiKey|Key|Pwd|PWD)(?=[\"']? ?[:=])"
 )
 _BEFORE = re.compile(r"[A-Za-z0-9_.\-]*\Z")
@@ -23,128 +24,38 @@ _SEPARATOR = re.compile(
     r"|(?P<next>[ \t]+|\x00|\s*,\s*))"
 )
 _QUOTED = re.compile(r"(?P<q>\\*[\"'])(?P<s>(?:(?!(?P=q))[^\n\x00])*)(?P=q)")
+_TRIPLE = re.compile(r"(?P<q>\"{3}|'{3})(?P<s>.{1,4096}?)(?P=q)", re.DOTALL)
+# YAML: the value stands on the following lines, further in.
+_BLOCK_MARK = re.compile(r"[|>][+\-]?\d?[ \t]*(?:#[^\n]*)?\n")
 _LIST = re.compile(r"\[(?P<items>[^\[\]\n]*)\]")
 _PLAIN = re.compile(r"(?:[^\s\"'\x00&,;\\]|\\(?![nrt\"'])|[,;](?!\s*[\w .\-]{1,40}=)(?!\s|\Z))+")
 _TO_LINE_END = re.compile(r"[^\n\x00]+")
 _LINE_START = re.compile(r"(?:^|[\n\x00])[ \t]*(?:- |export |set |declare -x |Environment=)?[\"']?\Z")
 
+
+def _split(words: str) -> list[str]:
+    return words.split()
+
+
 # Words that make a harmless name of the same form: tokens of a language model, keys of a table.
 _HARMLESS_TOKEN = frozenset(
-    [
-        "eos",
-        "bos",
-        "pad",
-        "unk",
-        "sep",
-        "cls",
-        "mask",
-        "stop",
-        "start",
-        "end",
-        "begin",
-        "next",
-        "image",
-        "audio",
-        "video",
-        "special",
-        "extra",
-        "added",
-        "first",
-        "last",
-        "max",
-        "min",
-        "num",
-        "per",
-        "prompt",
-        "new",
-        "each",
-        "input",
-        "output",
-        "chat",
-        "tool",
-        "think",
-        "draft",
-        "additional_special",
-        "decode",
-        "prefill",
-        "speculative",
-        "suppress",
-        "forced",
-        "decoder",
-        "single",
-        "total",
-        "cached",
-        "ignore",
-        "valid",
-        "of",
-        "lookahead",
-        "nan",
-        "word",
-        "any",
-    ]
+    _split(
+        """
+    eos bos pad unk sep cls mask stop start end begin next image audio video special extra added first last max min
+    num per prompt new each input output chat tool think draft additional_special decode prefill speculative
+    suppress forced decoder single total cached ignore valid of lookahead nan word any
+        """
+    )
 )
 _HARMLESS_KEY = frozenset(
-    [
-        "id",
-        "primary",
-        "foreign",
-        "sort",
-        "partition",
-        "cache",
-        "public",
-        "group",
-        "hash",
-        "dict",
-        "index",
-        "lookup",
-        "routing",
-        "row",
-        "column",
-        "map",
-        "object",
-        "item",
-        "unique",
-        "candidate",
-        "composite",
-        "up",
-        "down",
-        "any",
-        "press",
-        "host",
-        "menu",
-        "ctrl",
-        "alt",
-        "shift",
-        "enter",
-        "config",
-        "state",
-        "state_dict",
-        "registry",
-        "batch",
-        "option",
-        "metric",
-        "label",
-        "feature",
-        "bus",
-        "scan",
-        "event",
-        "weight",
-        "param",
-        "kernel",
-        "attn",
-        "query",
-        "input",
-        "sysrq",
-        "compose",
-        "magic",
-        "no",
-        "missing",
-        "unknown",
-        "invalid",
-        "this",
-        "the",
-        "a",
-    ]
+    _split(
+        """
+    id primary foreign sort partition cache public group hash dict index lookup routing row column map object item
+    unique candidate composite up down any press host menu ctrl alt shift enter config state state_dict registry
+    batch option metric label feature bus scan event weight param kernel attn query input sysrq compose magic no
+    missing unknown invalid this the a
+        """
+    )
 )
 _WORTHLESS = re.compile(
     r"(?i:true|false|null|none|nil|yes|no|on|off|undefined|unset|empty|n/a|required|optional|enabled|disabled|auto"
@@ -233,7 +144,11 @@ def _find_value(text: str, begin: int, name: str, separator: re.Match[str]) -> l
             return _find_after_space(text, begin, name, separator)
         if text[position : position + 1] == "-":
             return []
-    quoted = _QUOTED.match(text, position)
+    if separator["assign"] and text[position : position + 1] in ("|", ">"):
+        mark = _BLOCK_MARK.match(text, position)
+        if mark is not None:
+            return _find_block_lines(text, begin, mark.end())
+    quoted = _TRIPLE.match(text, position) or _QUOTED.match(text, position)
     if quoted is not None:
         return [quoted.span("s")]
     if separator["close"] and not separator["assign"]:
@@ -276,6 +191,17 @@ def _find_value(text: str, begin: int, name: str, separator: re.Match[str]) -> l
     return [(start, end)]
 
 
+def _find_block_lines(text: str, begin: int, position: int) -> list[tuple[int, int]]:
+    """Each line of a YAML block that stands further in than its name."""
+    indent = begin - (text.rfind("\n", 0, begin) + 1)
+    lines: list[tuple[int, int]] = []
+    for line in re.compile(r"(?P<in>[ \t]*)(?P<s>[^\n]*)\n?").finditer(text, position):
+        if len(line["in"]) <= indent or not line["s"] or len(lines) >= 256:
+            break
+        lines.append((line.start("s"), line.start("s") + len(line["s"].rstrip())))
+    return lines
+
+
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     """Without the white space, comment and shell continuation behind the value."""
     value = text[start:end]
@@ -316,7 +242,15 @@ RULES: tuple[Rule, ...] = (
         removes="secret",
         what="values named password, secret, token, key, credentials and the like",
         hints=("pass", "secret", "token", "key", "credential", "_pwd", "_pw", "_pat", "_auth", "psk", "cookie", "-auth",
-               "signature", "sig", "pwd", "creds"),
+               "signature", "_sig", "?sig", "&sig", "pwd", "creds", "pw="),
         apply=_hide_named,
+    ),
+    build_secret_rule(
+        NAME,
+        "values named password, secret, token, key, credentials and the like",
+        r"<[\w:.\-]{0,60}(?i:passw(?:or)?d|passphrase|secret|token|api-?_?key|private-?_?key|credentials?)"
+        r"(?:\s[^<>\n]{0,200})?>(?P<s>[^<>\n]{1,400})</",
+        hints=("</",),
+        check=lambda text: not _WORTHLESS.fullmatch(text),
     ),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from xpukit.host.redaction.common_names import is_common, is_distinct, is_stand_in
 from xpukit.host.redaction.pseudonyms import Render
 from xpukit.host.redaction.rule import MARK, Rule, Scene, replace_group
 from xpukit.host.redaction.stand_ins import render_domain, render_host, render_serial, render_user
@@ -15,132 +16,6 @@ RENDER: dict[str, Render] = {
     "domain": render_domain,
     "serial": render_serial,
 }
-# Names that many machines have: a pseudonym would hide nothing and damage other texts.
-_COMMON = frozenset(
-    [
-        "root",
-        "localhost",
-        "localdomain",
-        "localhost4",
-        "localhost6",
-        "user",
-        "users",
-        "admin",
-        "administrator",
-        "ubuntu",
-        "debian",
-        "fedora",
-        "centos",
-        "intel",
-        "test",
-        "tester",
-        "guest",
-        "default",
-        "nobody",
-        "daemon",
-        "system",
-        "systemd",
-        "docker",
-        "container",
-        "podman",
-        "server",
-        "client",
-        "host",
-        "node",
-        "worker",
-        "master",
-        "gpu",
-        "xpu",
-        "cpu",
-        "dev",
-        "home",
-        "work",
-        "data",
-        "model",
-        "models",
-        "share",
-        "shared",
-        "public",
-        "cache",
-        "build",
-        "builder",
-        "driver",
-        "python",
-        "vllm",
-        "ollama",
-        "sglang",
-        "openvino",
-        "oneapi",
-        "nvidia",
-        "linux",
-        "linuxbrew",
-        "local",
-        "none",
-        "null",
-        "unknown",
-        "vm",
-        "qemu",
-        "kvm",
-        "localuser",
-        "runner",
-        "vscode",
-        "jovyan",
-        "app",
-        "service",
-        "ipv6",
-        "ip6-localhost",
-        "ip6-loopback",
-        "ip6-allnodes",
-        "ip6-allrouters",
-        "ip6-localnet",
-        "ip6-mcastprefix",
-        "broadcasthost",
-        "gateway",
-        "proxy",
-        "www",
-        "www-data",
-        "mail",
-        "ftp",
-        "ssh",
-        "git",
-        "video",
-        "render",
-        "audio",
-        "kernel",
-        "name",
-        "username",
-        "hostname",
-        "ec2-user",
-        "azureuser",
-        "opc",
-        "core",
-        "pi",
-        "jenkins",
-        "gitlab-runner",
-        "github",
-        "actions",
-        "myuser",
-        "someuser",
-        "youruser",
-        "your",
-        "alice-example",
-        "benchmark",
-        "bench",
-        "llm",
-        "inference",
-        "serving",
-        "xpukit",
-        "redacted",
-        "true",
-        "false",
-        "error",
-        "info",
-        "warning",
-        "debug",
-        "lost+found",
-    ]
-)
-_STAND_IN = re.compile(r"(?i)(?:host|user|domain|ssid|mail)-\d+(?:\.example)?|SN\d+")
 _PUBLIC = re.compile(
     r"(?i)(?:.*\.)?(?:intel|github|githubusercontent|docker|pytorch|python|pypi|huggingface"
     r"|kernel|ubuntu|debian|canonical|"
@@ -150,16 +25,6 @@ _PUBLIC = re.compile(
 )
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,62}[A-Za-z0-9])?"
 _FQDN = rf"{_HOST}(?:\.{_HOST})*"
-
-
-def is_common(name: str) -> bool:
-    """Whether a name is one that hides nothing: a role, a default, a number, a stand-in of ours."""
-    return name.lower() in _COMMON or name.isdigit() or bool(_STAND_IN.fullmatch(name)) or MARK in name
-
-
-def is_distinct(name: str) -> bool:
-    """Whether a name may be looked for in all text, not only where it shows that it is one."""
-    return len(name) >= 4 and not is_common(name)
 
 
 def split_host(name: str) -> tuple[str, str]:
@@ -178,14 +43,14 @@ def is_public_domain(domain: str) -> bool:
 def replace_host(rule: str, name: str, scene: Scene) -> str:
     """A host name, with or without domain, as a pseudonym; public names and addresses stay."""
     host, domain = split_host(name)
-    if not host or _STAND_IN.fullmatch(host) or is_public_domain(name):
+    if not host or is_stand_in(host) or is_public_domain(name):
         return name
     if domain and not re.search(r"[A-Za-z]", domain.rpartition(".")[2]):
         return name
     shown = host if is_common(host) else scene.stand_in(rule, "host", host, render_host)
     if is_distinct(host):
         scene.learn("host", host)
-    if not domain or is_public_domain(domain) or _STAND_IN.fullmatch(domain) or is_common(domain):
+    if not domain or is_public_domain(domain) or is_stand_in(domain) or is_common(domain):
         return shown + ("." + domain if domain else "")
     scene.learn("domain", domain)
     return f"{shown}.{scene.stand_in(rule, 'domain', domain, render_domain)}"
@@ -201,15 +66,24 @@ def _build_host_rule(name: str, what: str, pattern: str, hints: tuple[str, ...],
     compiled = re.compile(pattern)
 
     def apply(text: str, scene: Scene) -> str:
+        # A journal has its host's name on each of a million lines.
+        shown_before: dict[str, str] = {}
+
         def replace(match: re.Match[str]) -> str:
             found = match["s"]
             if MARK in found:
                 return match.group()
+            if found in shown_before:
+                if shown_before[found] != found:
+                    scene.again(name)
+                return replace_group(match, "s", shown_before[found])
             pieces = re.split(r"([\s,:]+)", found)
             shown = "".join(
                 replace_host(name, piece, scene) if place % 2 == 0 and piece and re.fullmatch(_FQDN, piece) else piece
                 for place, piece in enumerate(pieces)
             )
+            if len(pieces) == 1 and "." not in found:
+                shown_before[found] = shown
             return replace_group(match, "s", shown)
 
         return compiled.sub(replace, text)
@@ -240,21 +114,26 @@ def _build_user_rule(name: str, what: str, pattern: str, hints: tuple[str, ...],
 _USER = r"[A-Za-z_][A-Za-z0-9_.\-]{0,31}"
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _USERS, _HOSTS = "names of users and their home directories", "names of this host and of others"
+_USER_HINTS = ("user=", 'user"', "user'", "user:", "user =", "user :", "user\\", "username", "user_name", "logname",
+               "login_name")  # fmt: skip
+_SESSION_HINTS = ("uid=", "gid=", "groups=", "user=", "/mail/", "session opened", "session closed", "new session",
+                  "accepted ", "failed ", "crontabs")  # fmt: skip
 
 RULES: tuple[Rule, ...] = (
     _build_user_rule(
         "user-name",
         _USERS,
-        rf"(?<![A-Za-z0-9_.])/(?:home(?:/[a-z]{{1,2}}(?=/{_USER}))?|Users|nfs/home|run/media"
+        rf"(?<![A-Za-z0-9_.])/(?:home(?:/(?P<hash>[a-z])(?=/(?P=hash)))?|Users|nfs/home|run/media"
         rf"|media(?=/[a-z]\w+/))/(?P<s>{_USER})(?![A-Za-z0-9_])",
         ("/home/", "/users/", "/media/"),
     ),
     _build_user_rule(
         "user-name",
         _USERS,
-        rf"(?<![A-Za-z0-9_])(?:USER|LOGNAME|USERNAME|SUDO_USER|SUDO_HOME_USER|MAIL_USER|DOCKER_USER)\\*[\"']?\s?[=:"
+        rf"(?<![A-Za-z0-9_])(?:USER|LOGNAME|(?i:username|user_name|login_name)"
+        rf"|SUDO_USER|SUDO_HOME_USER|MAIL_USER|DOCKER_USER)\\*[\"']?\s?[=:"
         rf"]\s?\\*[\"']?(?P<s>{_USER})(?![A-Za-z0-9_\\/])",
-        ("user", "logname"),
+        _USER_HINTS,
     ),
     _build_user_rule(
         "user-name",
@@ -266,10 +145,10 @@ RULES: tuple[Rule, ...] = (
     _build_user_rule(
         "user-name",
         _USERS,
-        rf"(?:uid=[1-9]\d{{3,8}}\(|\buser=|/var/(?:spool/)?(?:mail|spool/cron/crontabs)/"
+        rf"(?:(?:[ug]id|groups)=[1-9]\d{{3,8}}\(|\buser=|/var/(?:spool/)?(?:mail|spool/cron/crontabs)/"
         rf"|(?:session opened for|Accepted \w+ for|Failed \w+ for(?: invalid user)?|session closed for) (?:user )?"
         rf"|New session \S+ of user )(?P<s>{_USER})(?![A-Za-z0-9_])",
-        ("uid=", "user=", "/mail/", "session", " for ", "crontabs"),
+        _SESSION_HINTS,
     ),
     _build_user_rule(
         "user-name",
@@ -306,6 +185,20 @@ RULES: tuple[Rule, ...] = (
         rf"|[+\-]\d\d:?\d\d)) (?P<s>{_FQDN})(?= [\w\-./()@]+(?:\[\d+\])?: )",
         (),
         r":\d\d:\d\d",
+    ),
+    _build_user_rule(
+        "user-name",
+        _USERS,
+        rf"(?m)^(?:\([\w.\- ]+\) )?(?P<s>{_USER})(?=@{_FQDN}:[~/][^\n]*[$#])",
+        (":~", ":/"),
+        r"@[A-Za-z0-9.\-]+:[~/]",
+    ),
+    _build_host_rule(
+        "host-name",
+        _HOSTS,
+        rf"(?m)^(?:\([\w.\- ]+\) )?{_USER}@(?P<s>{_FQDN})(?=:[~/][^\n]*[$#])",
+        (":~", ":/"),
+        r"@[A-Za-z0-9.\-]+:[~/]",
     ),
     _build_host_rule(
         "host-name",
@@ -347,7 +240,7 @@ def _replace_search_domains(text: str, scene: Scene) -> str:
     def replace(match: re.Match[str]) -> str:
         pieces = re.split(r"(\s+)", match["s"])
         for place, piece in enumerate(pieces):
-            if "." in piece and not is_public_domain(piece) and not _STAND_IN.fullmatch(piece):
+            if "." in piece and not is_public_domain(piece) and not is_stand_in(piece):
                 pieces[place] = scene.stand_in("host-name", "domain", piece, render_domain)
                 scene.learn("domain", piece)
         return replace_group(match, "s", "".join(pieces))
@@ -355,7 +248,28 @@ def _replace_search_domains(text: str, scene: Scene) -> str:
     return re.sub(r"(?m)^[ \t]*(?:search|domain|DNS Domain:|Domains=)[ \t]*(?P<s>[A-Za-z][^\n#]*)$", replace, text)
 
 
+def _replace_members(text: str, scene: Scene) -> str:
+    def replace(match: re.Match[str]) -> str:
+        shown = []
+        for member in match["s"].split(","):
+            keeps = is_common(member) or not member[:1].isalpha()
+            shown.append(member if keeps else scene.stand_in("user-name", "user", member, render_user))
+            scene.learn("user", member)
+        return replace_group(match, "s", ",".join(shown))
+
+    return _GROUP.sub(replace, text)
+
+
+_GROUP = re.compile(rf"(?m)^[A-Za-z_][\w.\-]{{0,31}}:[x*!]?:\d{{1,6}}:(?P<s>{_USER}(?:,{_USER})*)$")
+
 RULES += (
+    Rule(
+        name="user-name",
+        removes="name",
+        what=_USERS,
+        hints=(":x:", ":*:", ":!:", "::"),
+        apply=_replace_members,
+    ),
     Rule(
         name="host-name",
         removes="name",

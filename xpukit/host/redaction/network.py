@@ -15,7 +15,7 @@ _DOTTED = re.compile(
 )
 # What stands before an address, close by.
 _ADDRESS_BEFORE = re.compile(
-    r"(?i)(?:inet|addr(?:ess)?|ip(?:v4)?|host|hostname|from|to|src|dst|via|dev|peer|server"
+    r"(?i)(?<![a-z])(?:inet|addr(?:ess)?|ip(?:v4)?|host|hostname|from|to|src|dst|via|dev|peer|server"
     r"|nameserver|dns|gateway|gw|route|router|broadcast|brd"
     r"|default|client|remote|local|listen|bind|bound|ping|connect(?:ed|ing)?|url|endpoint|proxy|master|node|rank|at"
     r"|ssh|scp|nfs|nfsvers|no_proxy|saddr|daddr|relay|subnet|network|lease|interface|nodes?"
@@ -23,7 +23,7 @@ _ADDRESS_BEFORE = re.compile(
     r"[\"']?\s{0,3}[=:#(\[]?\s{0,24}[\"'\[(]?\Z"
 )
 _VERSION_BEFORE = re.compile(
-    r"(?i)(?:\bv|version[\w ]*|ver|release|rev(?:ision)?|driver[\w ]*|firmware[\w ]*|fw[\w ]*"
+    r"(?i)(?<![a-z])(?:v|version[\w ]*|ver|release|rev(?:ision)?|driver[\w ]*|firmware[\w ]*|fw[\w ]*"
     r"|build|package|level[- ]zero|runtime|neo|bios|amc|gsc|guc|huc|dmc|oprom\w*|ifwi|api"
     r"|chip|kernel|loader|lib\w*|file|copyright|section|using)"
     r"[\"'\])]?\s{0,24}[=:(\[,]?\s{0,24}[\"'(\[v]?\Z"
@@ -80,12 +80,12 @@ def _replace_ipv4(text: str, scene: Scene) -> str:
             return match.group()
         if not scene.knows("ipv4", whole) and not _looks_like_address(text, match, address):
             return match.group()
-        return scene.stand_in("ipv4", "ipv4", whole, _build_ipv4_renderer(scene)) + (match["tail"] or "")
+        return scene.stand_in("ipv4", "ipv4", whole, build_ipv4_renderer(scene)) + (match["tail"] or "")
 
     return _DOTTED.sub(replace, text)
 
 
-def _build_ipv4_renderer(scene: Scene) -> Callable[[int, str], str]:
+def build_ipv4_renderer(scene: Scene) -> Callable[[int, str], str]:
     def render(number: int, name: str) -> str:
         net, _, last = name.rpartition(".")
         # Networks stay apart, and .0, .1 and .255 keep what they mean; 169.254 is link-local wherever it stands.
@@ -120,25 +120,29 @@ def _spell_ipv6(text: str) -> str:
 _MAC_END = r"(?![0-9A-Fa-f]*[:\-]?[0-9A-Fa-f])"
 
 
-def _is_mac(text: str) -> bool:
+def is_mac(text: str) -> bool:
     digits = re.sub(r"[^0-9A-Fa-f]", "", text).lower()
     # Nothing, broadcast and multicast; six equal bytes are a test pattern.
     return len(set(re.findall("..", digits))) > 1 and not digits.startswith(("3333", "01005e"))
 
 
-def _spell_mac(text: str) -> str:
+def spell_mac(text: str) -> str:
     return re.sub(r"[^0-9A-Fa-f]", "", text).lower()
 
 
-_SYSTEMD = r"(?!(?:service|socket|timer|mount|target|slice|scope|device|path|swap|automount|conf|so|py|json|sh)\b)"
+# What follows the last dot of units and files that have an @ in their names.
+NO_MAIL_ENDING = (
+    r"(?!(?:service|socket|timer|mount|target|slice|scope|device|path|swap|automount|conf|so|py|json|sh|lst|tar|gz|log"
+    r"|txt|md)\b)"
+)
 
 RULES: tuple[Rule, ...] = (
     build_name_rule(
         "e-mail",
         "e-mail addresses",
         r"(?<![A-Za-z0-9._%+\-/@])(?P<s>[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}@(?:[A-Za-z0-9][A-Za-z0-9\-]{0,62}\.)+"
-        + _SYSTEMD
-        + r"[A-Za-z]{2,24})(?![A-Za-z0-9\-@:/])(?!\.[A-Za-z0-9])",
+        + NO_MAIL_ENDING
+        + r"[A-Za-z]{2,24})(?![A-Za-z0-9\-@/])(?!:\S)(?!\.[A-Za-z0-9])",
         kind="mail",
         render=render_mail,
         hints=("@",),
@@ -153,8 +157,8 @@ RULES: tuple[Rule, ...] = (
         kind="mac",
         render=render_hex,
         probe=r":[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:",
-        check=_is_mac,
-        canonical=_spell_mac,
+        check=is_mac,
+        canonical=spell_mac,
     ),
     build_name_rule(
         "mac",
@@ -163,8 +167,8 @@ RULES: tuple[Rule, ...] = (
         kind="mac",
         render=render_hex,
         probe=r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-",
-        check=_is_mac,
-        canonical=_spell_mac,
+        check=is_mac,
+        canonical=spell_mac,
     ),
     build_name_rule(
         "mac",
@@ -174,8 +178,8 @@ RULES: tuple[Rule, ...] = (
         kind="mac",
         render=render_hex,
         hints=("enx", "wlx", "wwx", "mac"),
-        check=_is_mac,
-        canonical=_spell_mac,
+        check=is_mac,
+        canonical=spell_mac,
     ),
     build_name_rule(
         "infiniband-guid",
@@ -186,7 +190,7 @@ RULES: tuple[Rule, ...] = (
         render=render_hex,
         hints=("guid", "gid"),
         check=lambda text: bool(text.replace("0x", "").strip("0:")),
-        canonical=_spell_mac,
+        canonical=spell_mac,
     ),
     build_name_rule(
         "ipv6",
@@ -194,7 +198,7 @@ RULES: tuple[Rule, ...] = (
         _IPV6.pattern,
         kind="ipv6",
         render=render_ipv6,
-        probe=r":[0-9A-Fa-f]{0,4}:",
+        probe=r"[23fF][0-9A-Fa-f]{3}:[0-9A-Fa-f:]",
         check=_is_ipv6,
         canonical=_spell_ipv6,
     ),

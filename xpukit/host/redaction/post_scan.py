@@ -20,8 +20,16 @@ import msgspec
 
 from xpukit.host.answers import IdentityAnswer
 from xpukit.host.recording_format import ANSWERS, read_archive
-from xpukit.host.redaction.near import find_spans
-from xpukit.host.redaction.scan_rules import SCAN_RULES, is_harmless_name, is_secret_setting
+from xpukit.host.redaction.common_names import is_distinct
+from xpukit.host.redaction.near import Text, find_spans
+from xpukit.host.redaction.scan_hidden import (
+    find_base64_texts,
+    find_wide_texts,
+    has_pci_serial,
+    has_vpd_serial,
+    is_login,
+)
+from xpukit.host.redaction.scan_rules import SCAN_RULES, is_secret_setting
 
 _AROUND = 200
 
@@ -67,7 +75,7 @@ def _list_literals(
     """What this host is known to hold: text (lower case) -> the pattern that finds it alone."""
     words: dict[str, str] = {word: "replaced-text" for word in literals if len(word) >= 6}
     for name in (identity.hostname, identity.hostname.partition(".")[0], identity.username):
-        if len(name) >= 4 and not is_harmless_name(name):
+        if is_distinct(name):
             words[name] = "identity"
     words.update(dict.fromkeys(list_environment_secrets(environment), "environment"))
     return {
@@ -120,6 +128,8 @@ def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
             yield from _find_lines(name, line, wanted, number - 1)
             continue
         yield from _find(name, number if name.endswith(".jsonl") else 1, _flatten(document, name == ANSWERS), wanted)
+        if name == ANSWERS and _has_device_serial(_take_bytes(document)):
+            yield Leak(file=name, line=number, rule="pci-serial")
         if not name.endswith(".jsonl"):
             yield from _find_lines(name, line, wanted)
 
@@ -127,18 +137,20 @@ def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
 def _find_lines(name: str, text: str, wanted: _Wanted, before: int = 0) -> Iterator[Leak]:
     for rule, position in _match(text, wanted):
         yield Leak(file=name, line=before + text.count("\n", 0, position) + 1, rule=rule)
+    yield from (Leak(file=name, line=before + 1, rule=rule) for rule in _match_hidden(text, wanted))
 
 
 def _find(name: str, line: int, text: str, wanted: _Wanted) -> Iterator[Leak]:
-    for rule, _ in _match(text, wanted):
+    for rule, _ in _match(text.replace("\0", "\n"), wanted):
         yield Leak(file=name, line=line, rule=rule)
+    yield from (Leak(file=name, line=line, rule=rule) for rule in _match_hidden(text, wanted))
 
 
 def _match(text: str, wanted: _Wanted) -> Iterator[tuple[str, int]]:
-    low = text.lower()
+    given = Text(text)
     for key, pattern in wanted.literals.items():
         rule, _, word = key.partition("\0")
-        if word not in low:
+        if not given.holds(word):
             continue
         for found in pattern.finditer(text):
             around = text[max(0, found.start() - _AROUND) : found.end() + _AROUND]
@@ -146,10 +158,20 @@ def _match(text: str, wanted: _Wanted) -> Iterator[tuple[str, int]]:
                 yield rule, found.start()
                 break
     for scan_rule in SCAN_RULES:
-        for begin, end in find_spans(text, low, scan_rule.hints):
+        for begin, end in find_spans(given, scan_rule.hints):
             for match in scan_rule.pattern.finditer(text, begin, end):
                 if scan_rule.is_leak(match):
                     yield scan_rule.name, match.start()
+
+
+def _match_hidden(text: str, wanted: _Wanted) -> Iterator[str]:
+    """What stands in it as UTF-16 or base64."""
+    for hidden in find_wide_texts(text):
+        yield from (rule for rule, _ in _match(hidden, wanted))
+    for hidden in find_base64_texts(text):
+        if is_login(hidden):
+            yield "encoded-login"
+        yield from (rule for rule, _ in _match(hidden, wanted))
 
 
 def _flatten(document: Any, is_answer: bool) -> str:
@@ -181,7 +203,20 @@ def _flatten(document: Any, is_answer: bool) -> str:
             parts.append(f"{question[1]}={answer.get('value') or ''}")
         if list(question[:1]) == ["read"] and isinstance(answer, dict) and isinstance(answer.get("data"), str):
             parts.append(f"file {question[1]} = {answer['data'].strip()}")
-    return "\n".join(parts).replace("\0", "\n")
+    return "\n".join(parts)
+
+
+def _has_device_serial(raw: bytes) -> bool:
+    return has_pci_serial(raw) or has_vpd_serial(raw)
+
+
+def _take_bytes(document: Any) -> bytes:
+    """What was read, of an answer that is not text."""
+    answer = document.get("answer") if isinstance(document, dict) else None
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if isinstance(data, dict) and isinstance(data.get("base64"), str):
+        return _decode(data["base64"]).encode("utf-8", "surrogateescape")
+    return data.encode("utf-8", "surrogateescape") if isinstance(data, str) else b""
 
 
 def _decode(text: str) -> str:

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from xpukit.host.answers import IdentityAnswer
-from xpukit.host.redaction import headers, identifiers, key_blocks, named_values, names, network, tokens
+from xpukit.host.redaction import (
+    encoded,
+    hardware_dumps,
+    headers,
+    identifiers,
+    key_blocks,
+    named_values,
+    names,
+    network,
+    other_spellings,
+    tables,
+    tokens,
+)
+from xpukit.host.redaction.common_names import (
+    is_common,
+    is_distinct,
+    is_distinct_domain,
+    is_distinct_serial,
+    is_word,
+)
 from xpukit.host.redaction.learned import LearnedSecrets
+from xpukit.host.redaction.near import Text
 from xpukit.host.redaction.pseudonyms import PseudonymMap, Render
 from xpukit.host.redaction.report import RedactionReport, RuleKind
 from xpukit.host.redaction.rule import MARK, Rule
@@ -19,10 +39,21 @@ RULES: tuple[Rule, ...] = (
     *tokens.RULES,
     *headers.RULES,
     *named_values.RULES,
+    *encoded.RULES,
+    *hardware_dumps.RULES,
+    *tables.RULES,
     *identifiers.RULES,
+    *other_spellings.RULES,
     *network.RULES,
     *names.RULES,
 )
+# Which names are looked for in all text once they are known.
+_IS_DISTINCT: dict[str, Callable[[str], bool]] = {
+    "host": is_distinct,
+    "user": is_distinct,
+    "domain": is_distinct_domain,
+    "serial": is_distinct_serial,
+}
 _LABEL_LIMIT = 160
 # Paths, argument lists and words come again and again.
 _REMEMBERED_CHARS = 400
@@ -60,6 +91,7 @@ class Redactor:
         self._counts: Counter[str] = Counter()
         self._files: dict[str, Counter[str]] = {}
         self._is_counting = True
+        self._depth = 0
         # Short texts in which nothing was found, until something new is learned.
         self._harmless: set[str] = set()
         self._ordered: dict[str, list[str]] = {}
@@ -68,8 +100,12 @@ class Redactor:
                 self.learn(kind, name)
         for name in (identity.hostname, *hosts):
             self._learn_host(name)
+        # Too short to be looked for in texts; as a word of a list (groups, a directory of homes) it stands for itself.
+        self._shorts: dict[str, str] = {}
         for name in (identity.username, *users):
             self.learn("user", name)
+            if 1 < len(name) < 4 and not is_common(name) and not is_word(name) and "user-name" not in without:
+                self._shorts[name] = self.map.assign("user", name, names.RENDER["user"])
 
     # What callers use
 
@@ -77,11 +113,11 @@ class Redactor:
         """The text without secrets and names. Doing it again changes nothing."""
         if text in self._harmless and not self.label:
             return text
-        given, low = text, text.lower()
+        given, seen = text, Text(text)
         for rule in self._rules:
-            changed = rule.run(text, low, self)
+            changed = rule.run(seen, self)
             if changed is not text:
-                text, low = changed, changed.lower()
+                text, seen = changed, Text(changed)
         text = self._remove_learned(text)
         if text == given and len(text) <= _REMEMBERED_CHARS and not self.label:
             self._harmless.add(text)
@@ -89,6 +125,9 @@ class Redactor:
 
     def scrub_bytes(self, data: bytes) -> bytes:
         """Bytes of any kind: what is no UTF-8 stays as it is, byte by byte."""
+        if hardware_dumps.NAME not in self._without:
+            data = hardware_dumps.replace_in_dump(self._about, data, hardware_dumps.stand_in_for_dump(self))
+        data = encoded.replace_in_wide_text(data, self)
         self.label = self._about if identifiers.is_one_value(self._about) else ""
         try:
             return self(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
@@ -102,7 +141,7 @@ class Redactor:
             if kind in names.RENDER or kind == "ipv4-net":
                 continue
             for name, pseudonym in known.items():
-                if len(name) >= 8 and name in text:
+                if len(name) >= 8 and not name.isdigit() and name in text:
                     pattern = rf"(?<![A-Za-z0-9.:]){re.escape(name)}(?![A-Za-z0-9:]|[.]\d)"
                     text = re.sub(pattern, lambda _match, pseudonym=pseudonym: pseudonym, text)  # type: ignore[misc]
         return text
@@ -120,7 +159,7 @@ class Redactor:
 
     def scrub_words(self, words: Iterable[str]) -> tuple[str, ...]:
         """An argument list: a flag and its value may be two words."""
-        given = tuple(words)
+        given = tuple(self._shorts.get(word, word) for word in words)
         scrubbed = tuple(self("\0".join(given)).split("\0")) if given else ()
         return scrubbed if len(scrubbed) == len(given) else tuple(self(word) for word in given)
 
@@ -171,9 +210,12 @@ class Redactor:
         # A plain word that was once a name (a process's `user=version`) stands in other texts for other reasons.
         found = {
             name
-            for known in self.map.names.values()
+            for kind, known in self.map.names.items()
             for name in known
-            if len(name) >= 6 and not name.isalpha() and not names.is_common(name)
+            if len(name) >= 6
+            and not name.isalpha()
+            and not name.isdigit()
+            and _IS_DISTINCT.get(kind, is_distinct)(name)
         }
         return frozenset(found - set(self.map.names.get("ipv4-net", {})) | set(self._secrets.by_text))
 
@@ -192,11 +234,31 @@ class Redactor:
         return pseudonym
 
     def learn(self, kind: str, name: str) -> None:
-        distinct = names.is_distinct(name) if kind in ("host", "user") else len(name) >= 6
-        if kind in self._names and distinct and name not in self._names[kind] and not self.map.is_pseudonym(name):
+        if (
+            kind in self._names
+            and _IS_DISTINCT[kind](name)
+            and name not in self._names[kind]
+            and not self.map.is_pseudonym(name)
+        ):
             self._names[kind].add(name)
             self._harmless.clear()
             self._ordered.pop(kind, None)
+
+    def finds(self, text: str) -> bool:
+        # Base64 inside base64 is looked into once more; a bomb of it is not.
+        if self._depth >= 3:
+            return False
+        counting, self._is_counting = self._is_counting, False
+        label, self.label = self.label, ""
+        self._depth += 1
+        try:
+            return self(text) != text
+        finally:
+            self._is_counting, self.label = counting, label
+            self._depth -= 1
+
+    def again(self, rule: str) -> None:
+        self._count(rule)
 
     def knows(self, kind: str, name: str) -> bool:
         return self.map.find(kind, name) is not None
@@ -206,6 +268,9 @@ class Redactor:
     def _learn_host(self, name: str) -> None:
         host, domain = names.split_host(name)
         self.learn("host", host)
+        if domain and not is_distinct(host) and not names.is_public_domain(name):
+            # `server.internal` is a name although neither half is one.
+            self.learn("host", name)
         if domain and not names.is_public_domain(domain):
             self.learn("domain", domain)
 

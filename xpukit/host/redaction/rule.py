@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from xpukit.host.redaction.near import find_spans
+from xpukit.host.redaction.near import Text, find_spans
 from xpukit.host.redaction.pseudonyms import Render
 
 MARK = "[REDACTED:"
@@ -27,6 +27,12 @@ class Scene(Protocol):
     def learn(self, kind: str, name: str) -> None:
         """Remember a host, user, domain or serial number, so that it is found wherever it stands alone."""
 
+    def finds(self, text: str) -> bool:
+        """Whether any rule replaces something in a text that was found inside another."""
+
+    def again(self, rule: str) -> None:
+        """Count one more: what the rule put in a moment ago was put in once more."""
+
     def knows(self, kind: str, name: str) -> bool:
         """Whether the name has a pseudonym of that kind already."""
 
@@ -35,8 +41,8 @@ class Scene(Protocol):
 class Rule:
     """`hints`: lower-case texts of which one must be there; () where there is no such text.
 
-    `probe` in their place: a cheap pattern that matches within every match. `whole`: it looks further than some lines
-    around its hint.
+    `probe`: a cheap pattern that matches within every match; it then says where. `whole`: it looks further than some
+    lines around its hint.
     """
 
     name: str
@@ -47,9 +53,10 @@ class Rule:
     probe: re.Pattern[str] | None = None
     whole: bool = False
 
-    def run(self, text: str, low: str, scene: Scene) -> str:
-        """The text after this rule; the same object where nothing changed. `low` is the text in lower case."""
-        spans = find_spans(text, low, self.hints, self.probe)
+    def run(self, given: Text, scene: Scene) -> str:
+        """The text after this rule; the same object where nothing changed."""
+        text = given.text
+        spans = find_spans(given, self.hints, self.probe)
         if not spans:
             return text
         if self.whole or spans == [(0, len(text))]:
@@ -74,6 +81,7 @@ def build_secret_rule(
     hints: tuple[str, ...],
     check: Callable[[str], bool] | None = None,
     whole: bool = False,
+    probe: re.Pattern[str] | None = None,
 ) -> Rule:
     """A rule that hides group `s` of each match (that passes `check`)."""
     compiled = re.compile(pattern)
@@ -87,7 +95,7 @@ def build_secret_rule(
 
         return compiled.sub(replace, text)
 
-    return Rule(name=name, removes="secret", what=what, hints=hints, apply=apply, whole=whole)
+    return Rule(name=name, removes="secret", what=what, hints=hints, apply=apply, whole=whole, probe=probe)
 
 
 def build_name_rule(

@@ -74,6 +74,11 @@ def render_uuid(number: int, name: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
+def render_volume(number: int, name: str) -> str:
+    """LVM's own form of an id: letters and digits in groups."""
+    return f"cafe00-0000-0000-0000-0000-0000-{number:06d}"
+
+
 def render_ipv4_net(number: int, name: str) -> str:
     """The stand-in of an address's first three numbers: 198.18.0.0/15 is set aside for benchmarks (RFC 2544)."""
     place = number - 1

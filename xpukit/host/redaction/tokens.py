@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from xpukit.host.redaction.rule import Rule, build_secret_rule
 
 _EDGE = r"(?<![A-Za-z0-9])"
@@ -46,12 +48,17 @@ _FORMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "vendor-token",
         "token of another service",
         (
-            r"(?:gsk_|r8_|pplx-|xai-|dop_v1_|lin_api_|tskey-[a-z]+-|hv[sb]\.|ATATT3|dapi|rpa_"
+            r"(?:gsk_|glsa_|lsv2_(?:pt|sk)_|GOCSPX-|1//0[a-z]|sntrys_|r8_|pplx-|xai-|dop_v1_|lin_api_|tskey-[a-z]+-|hv[sb]\.|ATATT3|dapi|rpa_"
             r"|fw_|tvly-|SG\.|AGE-SECRET-KEY-1)"
             r"[A-Za-z0-9_\-.]{24,}"
         ),
         (
             "gsk_",
+            "glsa_",
+            "lsv2_",
+            "gocspx-",
+            "1//0",
+            "sntrys_",
             "r8_",
             "pplx-",
             "xai-",
@@ -90,6 +97,26 @@ RULES: tuple[Rule, ...] = (
         for name, what, pattern, hints in _FORMS
     ),
     build_secret_rule(
+        "vendor-token",
+        "token of another service",
+        r"(?<![A-Za-z0-9])(?:SK|AC|key-)(?P<s>[0-9a-f]{32})(?![A-Za-z0-9])",
+        hints=("sk", "ac", "key-"),
+        probe=re.compile(r"(?:SK|AC|y-)[0-9a-f]{32}"),
+    ),
+    build_secret_rule(
+        "vendor-token",
+        "token of another service",
+        r"(?<![A-Za-z0-9_~.\-])(?P<s>[A-Za-z0-9_~.\-]{3}\dQ~[A-Za-z0-9_~.\-]{31,34})(?![A-Za-z0-9_~\-])",
+        hints=("q~",),
+    ),
+    build_secret_rule(
+        "web-hook",
+        "web hooks: who has the address may write",
+        r"(?:discord(?:app)?\.com/api/webhooks/\d+/|webhook\.office\.com/webhookb2/\S*?IncomingWebhook/)"
+        r"(?P<s>[A-Za-z0-9_\-/]{16,})",
+        hints=("/webhooks/", "/webhookb2/"),
+    ),
+    build_secret_rule(
         "slack-token",
         "Slack token or hook",
         r"hooks\.slack\.com/(?:services|workflows)/(?P<s>[A-Za-z0-9/_\-]{10,})",
@@ -100,5 +127,11 @@ RULES: tuple[Rule, ...] = (
         "password hash as in /etc/shadow, htpasswd",
         r"(?P<s>\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2id?|scrypt)\$[^\s:\"'\\]{12,})",
         hints=("$",),
+    ),
+    build_secret_rule(
+        "password-hash",
+        "password hash as in /etc/shadow, htpasswd",
+        r"grub\.pbkdf2\.sha\d+\.\d+\.(?P<s>[0-9A-Fa-f.]{16,})",
+        hints=("grub.pbkdf2",),
     ),
 )

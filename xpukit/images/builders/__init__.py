@@ -10,9 +10,9 @@ import msgspec
 from xpukit.core.errors import OutputError, UsageError
 from xpukit.host.docker_daemon import BUILD_TIMEOUT_S, DockerDaemon
 from xpukit.host.door import Host
-from xpukit.images.build import BuildEvent, BuildOutcome, OnEvent, Rendered
+from xpukit.images.build import BuildEvent, BuildOutcome, KnownCause, OnEvent, Rendered
 from xpukit.images.builders.buildkit import BuildEnd, list_proxies, run_buildkit
-from xpukit.images.builders.causes import describe_cause, find_causes
+from xpukit.images.builders.causes import find_causes
 from xpukit.images.builders.choose import Builder
 from xpukit.images.builders.classic import run_classic
 from xpukit.images.builders.parse import LAST_LINES
@@ -109,7 +109,7 @@ def _look_for_daemon(end: BuildEnd, daemon: DockerDaemon) -> BuildEnd:
 def _conclude(end: BuildEnd, builder: Builder, log: Path) -> BuildOutcome:
     summary = end.summary
     lines: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
+    causes: tuple[KnownCause, ...] = ()
     if not end.ok:
         lines = summary.failed_lines[-LAST_LINES:]
         if summary.error and summary.error not in lines:
@@ -117,7 +117,7 @@ def _conclude(end: BuildEnd, builder: Builder, log: Path) -> BuildOutcome:
         found = find_causes(
             summary.failed_lines, error=summary.error, exit_code=summary.exit_code, more_ids=end.more_ids
         )
-        causes = tuple(describe_cause(cause) for cause in found)
+        causes = tuple(KnownCause(title=cause.title, remedy=cause.remedy) for cause in found)
     return BuildOutcome(
         ok=end.ok,
         image_id=end.image_id if end.ok else "",

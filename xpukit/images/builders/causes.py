@@ -15,8 +15,3 @@ def find_causes(
     found = [cause for cause in load_build_causes() if cause.id in more_ids or cause.matches(searched, exit_code)]
     ids = {cause.id for cause in found}
     return tuple(cause for cause in found if not ids & set(cause.symptom_of))[:AT_MOST]
-
-
-def describe_cause(cause: BuildCause) -> str:
-    """One line: what it is, then what to do."""
-    return f"{cause.title}: {'; '.join(cause.remedy)}"

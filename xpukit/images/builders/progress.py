@@ -110,8 +110,8 @@ def describe_position(event: BuildEvent) -> str:
 
 
 def shorten_instruction(text: str) -> str:
-    """One line without runs of spaces, cut at 160 characters."""
-    line = " ".join(text.split())
+    """One line without mounts and runs of spaces, cut at 160 characters."""
+    line = " ".join(word for word in text.split() if not word.startswith("--mount="))
     return line if len(line) <= _INSTRUCTION_CHARS else f"{line[: _INSTRUCTION_CHARS - 1]}…"
 
 

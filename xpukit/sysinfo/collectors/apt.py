@@ -10,10 +10,11 @@ _NAME = "apt"
 
 
 def collect(asker: Asker) -> None:
-    ask_listed(asker, _NAME)
+    # The slowest question of all where apt keeps no cache of its lists (containers): all packages in one.
     if asker.which("apt-cache").value:
         names = load_inquiry(_NAME).words("policy")
-        asker.run("apt-cache", "policy", *names, timeout_s=20, limit_bytes=128 << 10, typical_bytes=8000)
+        asker.run("apt-cache", "policy", *names, timeout_s=20, limit_bytes=128 << 10, typical_bytes=2000)
+    ask_listed(asker, _NAME)
 
 
 COLLECTOR = Collector(
@@ -23,5 +24,6 @@ COLLECTOR = Collector(
     collect=collect,
     timeout_s=40,
     root_adds="logs and sources that are closed to others",
+    begins_first=True,
     order=410,
 )

@@ -1,4 +1,4 @@
-"""Earlier runs of xpukit evaluate: the list, and results of the last ones."""
+"""Earlier runs of xpukit evaluate: the list, and results of the last ones; what serve learned from logs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from xpukit.sysinfo.collector import Asker, Collector
 
 _NAME = "runs"
 _LAST = 5
+_RESULT_LIMIT_BYTES = 4 << 20
 
 
 def collect(asker: Asker) -> None:
@@ -23,14 +24,20 @@ def collect(asker: Asker) -> None:
             entries = asker.list(f"{root}/{name}").names
             for wanted in inquiry.words("files"):
                 if wanted in entries:
-                    asker.read(f"{root}/{name}/{wanted}")
+                    # Whole: `xpukit serve` plans with these numbers.
+                    asker.read(f"{root}/{name}/{wanted}", limit_bytes=_RESULT_LIMIT_BYTES)
+    state = asker.env("XDG_STATE_HOME").get("XDG_STATE_HOME", "")
+    home = variables.get("HOME", "")
+    base = state if state.startswith("/") else f"{home.rstrip('/')}/.local/state"
+    for file in inquiry.words("state") if base.startswith("/") else ():
+        asker.read(f"{base.rstrip('/')}/{file}")
     if not found:
         asker.note("no earlier run of xpukit evaluate in xpukit-runs/ here or in the home folder")
 
 
 COLLECTOR = Collector(
     name=_NAME,
-    summary=f"earlier runs of xpukit evaluate, with the results of the last {_LAST}",
+    summary=f"earlier runs of xpukit evaluate with the results of the last {_LAST}, corrections of xpukit serve",
     preset="default",
     collect=collect,
     timeout_s=15,

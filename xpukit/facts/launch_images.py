@@ -1,0 +1,67 @@
+"""Images and engines that a plan takes where none was named (data/launch/images.toml)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+_SCHEMA = "xpukit.launch-images/1"
+
+
+class ImageRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the image of an engine's version is called. `models_dir`: where models are mounted in it."""
+
+    engine: str
+    vendor: str
+    reference: str
+    models_dir: str
+    source: str
+
+
+class DefaultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The engine for a vendor and family of GPU ("" any)."""
+
+    vendor: str
+    family: str
+    engine: str
+    why: str
+    source: str
+
+
+class LaunchImages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    image: tuple[ImageRow, ...]
+    default: tuple[DefaultRow, ...]
+
+
+@cache
+def load_launch_images() -> LaunchImages:
+    """The tables. Raises BadFactsError."""
+    path = data_dir() / "launch" / "images.toml"
+    try:
+        table = msgspec.convert(load_toml(path), LaunchImages)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
+    if table.schema != _SCHEMA:
+        raise BadFactsError(f"{path}: schema {table.schema!r} is not {_SCHEMA!r}", hint="restore the file")
+    return table
+
+
+def find_image_row(engine: str, vendor: str) -> ImageRow | None:
+    """How the engine's image is called, None where no project publishes one for this vendor that we know of."""
+    rows = load_launch_images().image
+    return next((row for row in rows if row.engine == engine and row.vendor == vendor), None)
+
+
+def find_default_engine(vendor: str, family: str) -> DefaultRow:
+    """The engine for this GPU. Raises BadFactsError when the data holds none."""
+    for row in load_launch_images().default:
+        if row.vendor == vendor and row.family in ("", family):
+            return row
+    raise BadFactsError(f"data/launch/images.toml: no engine for {vendor}", hint="restore the file from the package")

@@ -1,0 +1,156 @@
+"""What an engine's start-up log says about memory (lines per version in data/models/engine_log.json)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from xpukit.facts.models import list_log_patterns
+
+_LINE_LIMIT = 4000  # characters; a longer line is a dump, not a message
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+
+class EngineLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found; None where the log does not say. Of several ranks: the most weights, the least cache.
+
+    `needed_*`: of the refusal (`To serve at least one request …`). `free_gib` and `wanted_gib`: of the refusal to
+    start on a device that others use. `arguments`: the engine's non-default arguments.
+    """
+
+    version: str = ""
+    model_gib: float | None = None
+    weights_seconds: float | None = None
+    kv_gib: float | None = None
+    kv_tokens: int | None = None
+    concurrency: float | None = None
+    concurrency_length: int | None = None
+    graph_gib: float | None = None
+    graph_estimate_gib: float | None = None
+    peak_gib: float | None = None
+    non_torch_gib: float | None = None
+    needed_length: int | None = None
+    needed_gib: float | None = None
+    needed_available_gib: float | None = None
+    estimated_length: int | None = None
+    max_model_len: int | None = None
+    attention_block: int | None = None
+    free_gib: float | None = None
+    total_gib: float | None = None
+    wanted_gib: float | None = None
+    failures: tuple[str, ...] = ()
+    arguments: dict[str, Any] = {}
+    lines: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line about memory was found."""
+        return not self.lines
+
+    @property
+    def cache_gib(self) -> float | None:
+        """The KV cache's bytes: as said when it was made, or when a request was refused."""
+        return self.kv_gib if self.kv_gib is not None else self.needed_available_gib
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((row.name, re.compile(row.regex)) for row in list_log_patterns())
+
+
+def read_engine_log(text: str) -> EngineLog:
+    """Read a start-up log of vLLM or llm-scaler's vLLM; never raises."""
+    found: dict[str, Any] = {}
+    failures: list[str] = []
+    lines: list[str] = []
+    for whole in text.splitlines():
+        line = whole[:_LINE_LIMIT]
+        matched = False
+        for name, pattern in _patterns():
+            match = pattern.search(line)
+            if match is None:
+                continue
+            matched = True
+            _note(found, failures, name, match, line)
+        if matched:
+            lines.append(line.strip())
+    return EngineLog(failures=tuple(dict.fromkeys(failures)), lines=tuple(lines), **found)
+
+
+def _note(found: dict[str, Any], failures: list[str], name: str, match: re.Match[str], line: str) -> None:
+    group = match.groupdict()
+    if name in ("no_blocks", "no_auto_fit", "engine_failed", "needed", "too_little_free"):
+        failures.append(line.strip())
+    if name == "model_gib":
+        _keep(found, "model_gib", _float(group["gib"]), max)
+    elif name == "weights_seconds":
+        _keep(found, "weights_seconds", _float(group["seconds"]), max)
+    elif name == "kv_gib":
+        _keep(found, "kv_gib", _float(group["gib"]), min)
+    elif name == "kv_tokens":
+        _keep(found, "kv_tokens", _integer(group["tokens"]), min)
+    elif name == "concurrency":
+        found["concurrency_length"] = _integer(group["tokens"])
+        _keep(found, "concurrency", _float(group["times"]), min)
+    elif name in ("graph_gib", "graph_estimate_gib"):
+        _keep(found, name, _float(group["gib"]), max)
+    elif name == "profile_mb":
+        _keep(found, "model_gib", _gib(group["model"]), max)
+        _keep(found, "total_gib", _gib(group["total"]), min)
+    elif name == "peak_mb":
+        _keep(found, "peak_gib", _gib(group["peak"]), max)
+        _keep(found, "non_torch_gib", _gib(group["other"]), max)
+    elif name in ("max_model_len", "auto_fit"):
+        found["max_model_len"] = _integer(group["tokens"])
+    elif name == "needed":
+        found["needed_length"] = _integer(group["tokens"])
+        found["needed_gib"] = _float(group["gib"])
+        _keep(found, "needed_available_gib", _float(group["available"]), min)
+    elif name == "estimated_length":
+        _keep(found, "estimated_length", _integer(group["tokens"]), min)
+    elif name == "too_little_free":
+        found["free_gib"], found["total_gib"] = _float(group["free"]), _float(group["total"])
+        found["wanted_gib"] = _float(group["wanted"])
+    elif name == "attention_block":
+        found["attention_block"] = _integer(group["tokens"])
+    elif name == "version":
+        found.setdefault("version", group["version"])
+    elif name == "arguments":
+        found.setdefault("arguments", _read_arguments(group["arguments"]))
+
+
+def _keep(found: dict[str, Any], name: str, value: Any, choose: Any) -> None:
+    if value is not None:
+        found[name] = choose(found[name], value) if found.get(name) is not None else value
+
+
+def _float(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return int(text.replace(",", "")) if text and len(text) < 20 else None
+    except ValueError:
+        return None
+
+
+def _gib(text: str | None) -> float | None:
+    value = _float(text)
+    return value * _MIB / _GIB if value is not None else None
+
+
+def _read_arguments(text: str) -> dict[str, Any]:
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return {}
+    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}

@@ -1,0 +1,355 @@
+"""How a model may be divided over ranks: tensor, pipeline, data and expert parallelism, checked and ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from xpukit.facts.parallelism import EngineRules, find_rules
+from xpukit.serve.devices import DevicePool
+from xpukit.serve.model_types import Model
+from xpukit.serve.topology_groups import LEVEL_TEXT, Level, cost_of
+
+Objective = Literal["throughput", "latency"]
+
+
+class ModelParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a model has to divide. None: not known, and then not checked (the checks say so).
+
+    `latent_attention` (MLA): the KV cache is not cut by heads. `block_n`, `block_k`: rows and columns of a block of
+    block-quantized weights; `group_size`: of GPTQ, AWQ and the like. `other_heads`: further counts that must divide by
+    TP, by name (linear attention, Mamba).
+    """
+
+    attention_heads: int | None = None
+    kv_heads: int | None = None
+    layers: int | None = None
+    intermediate_size: int | None = None
+    experts: int = 0
+    moe_intermediate_size: int | None = None
+    latent_attention: bool = False
+    block_n: int | None = None
+    block_k: int | None = None
+    group_size: int | None = None
+    other_heads: tuple[tuple[str, int], ...] = ()
+
+
+class Parallelism(msgspec.Struct, frozen=True, kw_only=True):
+    """`tp` x `pp` x `dp` ranks in a launch; `replicas`: launches of their own, behind a load balancer.
+
+    `ep`: over how many ranks the experts are shared; 1 is off.
+    """
+
+    tp: int = 1
+    pp: int = 1
+    dp: int = 1
+    ep: int = 1
+    replicas: int = 1
+
+    @property
+    def world(self) -> int:
+        """Ranks of one launch."""
+        return self.tp * self.pp * self.dp
+
+    def describe(self) -> str:
+        """'TP 4 x PP 2', 'TP 1'."""
+        parts = [f"TP {self.tp}"]
+        parts += [f"{name} {size}" for name, size in (("PP", self.pp), ("DP", self.dp)) if size > 1]
+        text = " x ".join(parts)
+        text += f", EP {self.ep}" if self.ep > 1 else ""
+        return f"{text}, {self.replicas} replicas" if self.replicas > 1 else text
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid division. `level`: how near the units of a TP group can be; `fits`: None where nobody could say."""
+
+    parallelism: Parallelism
+    level: Level
+    crosses_nodes: bool
+    fits: bool | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def make_parts(model: Model) -> ModelParts:
+    """The parts of a model that was resolved."""
+    shape, stored = model.architecture, model.quantization
+    dense = any(group.mlp in ("dense", "both") for group in shape.groups)
+    block = stored.block if stored else None
+    return ModelParts(
+        attention_heads=shape.heads or None,
+        kv_heads=shape.kv_heads or None,
+        layers=shape.layers or None,
+        intermediate_size=shape.intermediate or None if dense else None,
+        experts=shape.experts.count if shape.experts else 0,
+        moe_intermediate_size=shape.experts.intermediate if shape.experts else None,
+        latent_attention=shape.mla is not None,
+        block_n=block[0] if block else None,
+        block_k=block[1] if block else None,
+        group_size=stored.group or None if stored else None,
+        other_heads=(("heads of linear attention", shape.state.heads),) if shape.state and shape.state.heads else (),
+    )
+
+
+def check_parallelism(parts: ModelParts, parallelism: Parallelism, engine: str) -> tuple[str, ...]:
+    """Why the engine would refuse this division, a line each; empty when nothing is known against it.
+
+    Raises UsageError for an engine that we have no rules of.
+    """
+    rules = find_rules(engine)
+    return (
+        *_check_dense(parts, parallelism),
+        *_check_pipeline(parts, parallelism, rules, engine),
+        *_check_experts(parts, parallelism, rules, engine),
+    )
+
+
+def _check_dense(parts: ModelParts, parallelism: Parallelism) -> Iterable[str]:
+    tp = parallelism.tp
+    heads, kv_heads = parts.attention_heads, parts.kv_heads
+    if heads and heads % tp:
+        yield f"{heads} attention heads do not divide by TP {tp} (valid: {', '.join(map(str, list_divisors(heads)))})"
+    if kv_heads and not parts.latent_attention and kv_heads % tp and tp % kv_heads:
+        yield f"{kv_heads} KV heads neither divide by TP {tp} nor does TP {tp} divide by them"
+    for name, count in parts.other_heads:
+        if count % tp:
+            yield f"{name} {count} does not divide by TP {tp}"
+    size = parts.intermediate_size
+    if size and not (parts.experts and parts.moe_intermediate_size == size):
+        if size % tp:
+            yield f"intermediate size {size} does not divide by TP {tp}"
+        elif parts.block_n and (size // tp) % parts.block_n:
+            yield f"({size} / TP {tp}) % {parts.block_n} = {size // tp % parts.block_n}: {_BLOCK}"
+        elif parts.group_size and (size // tp) % parts.group_size:
+            yield f"({size} / TP {tp}) % {parts.group_size} = {size // tp % parts.group_size}: a group would be cut"
+
+
+_BLOCK = "a block of the block-quantized weights would be cut"
+
+
+def _check_pipeline(parts: ModelParts, parallelism: Parallelism, rules: EngineRules, engine: str) -> Iterable[str]:
+    if parallelism.pp > 1 and not rules.pipeline:
+        yield f"{engine} has no pipeline parallelism"
+    if parts.layers and parallelism.pp > parts.layers:
+        yield f"{parts.layers} layers cannot be divided into PP {parallelism.pp} stages"
+
+
+def _check_experts(parts: ModelParts, parallelism: Parallelism, rules: EngineRules, engine: str) -> Iterable[str]:
+    wrong = _check_expert_group(parts, parallelism, rules, engine)
+    if wrong:
+        yield wrong
+    elif parts.experts:
+        cut = _find_cut(parts, count_moe_tp(parallelism, rules))
+        if cut:
+            yield f"{cut}{_advise(parts, parallelism, rules)}"
+
+
+def _check_expert_group(parts: ModelParts, parallelism: Parallelism, rules: EngineRules, engine: str) -> str:
+    """What is wrong with the size of the expert group, "" for nothing."""
+    ep, ranks = parallelism.ep, parallelism.tp * parallelism.dp
+    if ep > 1 and not parts.experts:
+        return "expert parallelism needs a model with experts"
+    if ep > 1 and rules.expert_parallel == "all" and ep != ranks:
+        return f"{engine} shares the experts over all ranks: EP is TP x DP = {ranks}, not {ep}"
+    if ep > 1 and rules.expert_parallel == "within-tp" and parallelism.tp % ep:
+        return f"TP {parallelism.tp} does not divide by EP {ep}"
+    if ep > 1 and (ep > parts.experts or (rules.experts_divide and parts.experts % ep)):
+        return f"{parts.experts} experts do not divide by EP {ep}"
+    return ""
+
+
+def _find_cut(parts: ModelParts, moe_tp: int) -> str:
+    """Where cutting an expert over so many ranks goes wrong, "" for nowhere."""
+    size = parts.moe_intermediate_size
+    if not size:
+        return ""
+    if size % moe_tp:
+        return f"moe_intermediate_size {size} does not divide by moe_tp {moe_tp}"
+    share, start = size // moe_tp, f"(moe_intermediate_size {size} / moe_tp {moe_tp})"
+    if parts.block_n and share % parts.block_n:
+        return f"{start} % weight_block_size_n {parts.block_n} = {share % parts.block_n}: {_BLOCK}"
+    if parts.group_size and share % parts.group_size:
+        return f"{start} % group size {parts.group_size} = {share % parts.group_size}: a group would be cut"
+    return ""
+
+
+def count_moe_tp(parallelism: Parallelism, rules: EngineRules) -> int:
+    """Over how many ranks each expert is cut."""
+    if rules.expert_parallel == "within-tp":
+        return max(1, parallelism.tp // parallelism.ep)
+    if parallelism.ep > 1:
+        return 1
+    return parallelism.tp * parallelism.dp if rules.moe_tp_spans_dp else parallelism.tp
+
+
+def _advise(parts: ModelParts, parallelism: Parallelism, rules: EngineRules) -> str:
+    """The expert parallelism that would do, as the end of a sentence."""
+    for ep in list_expert_parallel(parallelism, rules):
+        changed = msgspec.structs.replace(parallelism, ep=ep)
+        fits = not _check_expert_group(parts, changed, rules, "") and not _find_cut(parts, count_moe_tp(changed, rules))
+        if ep > 1 and fits:
+            return f"; EP {ep} would do"
+    return ""
+
+
+def list_expert_parallel(parallelism: Parallelism, rules: EngineRules) -> tuple[int, ...]:
+    """Sizes of the expert group that the engine knows for this TP and DP; 1 is off."""
+    if rules.expert_parallel == "within-tp":
+        return list_divisors(parallelism.tp)
+    return tuple(sorted({1, parallelism.tp * parallelism.dp}))
+
+
+def list_divisors(number: int) -> tuple[int, ...]:
+    """All divisors, ascending."""
+    return tuple(size for size in range(1, number + 1) if number % size == 0)
+
+
+def list_tensor_parallel(parts: ModelParts, engine: str, most: int) -> tuple[int, ...]:
+    """TP sizes up to `most` that the engine takes for this model, with or without expert parallelism."""
+    rules = find_rules(engine)
+    found = []
+    for tp in range(1, most + 1):
+        plain = Parallelism(tp=tp)
+        tried = [msgspec.structs.replace(plain, ep=ep) for ep in list_expert_parallel(plain, rules)]
+        if any(not check_parallelism(parts, one, engine) for one in tried):
+            found.append(tp)
+    return tuple(found)
+
+
+def rank_candidates(
+    parts: ModelParts,
+    pool: DevicePool,
+    engine: str,
+    *,
+    ranks: int | None = None,
+    tp: int | None = None,
+    pp: int | None = None,
+    dp: int | None = None,
+    ep: int | None = None,
+    nodes: int = 1,
+    fits: Callable[[Parallelism], bool | None] | None = None,
+    objective: Objective = "throughput",
+) -> tuple[Candidate, ...]:
+    """All valid divisions, the best first.
+
+    `ranks`: exactly so many units over all `nodes` (each with this pool); by default the fewest that fit come first.
+    `tp`, `pp`, `dp`, `ep` fix a size. `fits` says whether the model fits into the units so divided; what does not
+    goes last. Among what fits: TP groups within a socket or switch, no pipeline, then for "throughput" small TP with
+    DP, for "latency" large TP. Raises UsageError for an unknown engine.
+    """
+    rules = find_rules(engine)
+    total = len(pool.units) * nodes
+    found = []
+    for count in (ranks,) if ranks is not None else range(1, total + 1):
+        if count > total:
+            continue
+        for division in _list_divisions(count, rules, parts, tp=tp, pp=pp, dp=dp, ep=ep):
+            if not check_parallelism(parts, division, engine) and _spreads(division, len(pool.units), nodes):
+                found.append(_judge(division, parts, pool, rules, fits, nodes))
+    return tuple(sorted(found, key=lambda one: _order(one, objective, exact=ranks is not None)))
+
+
+def _list_divisions(
+    count: int,
+    rules: EngineRules,
+    parts: ModelParts,
+    *,
+    tp: int | None,
+    pp: int | None,
+    dp: int | None,
+    ep: int | None,
+) -> Iterable[Parallelism]:
+    for tensor in list_divisors(count) if tp is None else (tp,):
+        for stages in list_divisors(max(1, count // tensor)) if pp is None else (pp,):
+            copies = count // (tensor * stages)
+            if tensor * stages * copies != count or (dp is not None and copies != dp) or copies == 0:
+                continue
+            plain = Parallelism(tp=tensor, pp=stages, dp=copies)
+            sizes: Sequence[int] = list_expert_parallel(plain, rules) if parts.experts else (1,)
+            for experts in sizes if ep is None else (ep,):
+                yield msgspec.structs.replace(plain, ep=experts)
+
+
+def _spreads(division: Parallelism, units: int, nodes: int) -> bool:
+    """Whether the ranks can be spread evenly over the nodes."""
+    if nodes == 1 or division.world <= units:
+        return division.world <= units
+    if division.world % nodes:
+        return False
+    local = division.world // nodes
+    return local <= units and (local % division.tp == 0 or division.tp % local == 0)
+
+
+def find_nearest_level(pool: DevicePool, count: int) -> Level:
+    """The nearest level with a group of at least so many units."""
+    sizes: dict[int, int] = {}
+    for unit in pool.units:
+        sizes[unit.device] = sizes.get(unit.device, 0) + 1
+    found = [group.level for group in pool.groups if sum(sizes.get(device, 0) for device in group.devices) >= count]
+    return min(found, key=cost_of, default="machine")
+
+
+def _judge(
+    division: Parallelism,
+    parts: ModelParts,
+    pool: DevicePool,
+    rules: EngineRules,
+    fits: Callable[[Parallelism], bool | None] | None,
+    nodes: int,
+) -> Candidate:
+    local = division.world if nodes == 1 or division.world <= len(pool.units) else division.world // nodes
+    crosses = division.tp > local
+    level = find_nearest_level(pool, min(division.tp, local))
+    reasons, warnings = [], []
+    if division.tp == 1:
+        reasons.append("no tensor parallelism: ranks exchange nothing within a layer")
+    elif crosses:
+        warnings.append(f"TP {division.tp} goes over the network between {nodes} nodes")
+    elif cost_of(level) <= cost_of("socket"):
+        reasons.append(f"TP {division.tp} stays near: {LEVEL_TEXT[level]}")
+    else:
+        warnings.append(f"TP {division.tp} goes {LEVEL_TEXT[level]}: no socket or switch has so many")
+    kv_heads = parts.kv_heads
+    if kv_heads and not parts.latent_attention and division.tp > kv_heads:
+        warnings.append(f"each of the {kv_heads} KV heads is kept {division.tp // kv_heads} times")
+    if parts.latent_attention and division.tp > 1:
+        warnings.append("MLA: every rank of a TP group keeps the whole KV cache")
+    if parts.layers and parts.layers % division.pp:
+        warnings.append(f"{parts.layers} layers do not divide by PP {division.pp}: stages of different size")
+    if division.pp > 1:
+        warnings.append("PP adds latency: a token passes the stages one after the other")
+    if division.ep > 1:
+        reasons.append(f"EP {division.ep}: whole experts on each rank (moe_tp {count_moe_tp(division, rules)})")
+        if parts.experts % division.ep:
+            warnings.append(f"{parts.experts} experts do not divide by EP {division.ep}: ranks of different size")
+    if division.dp > 1:
+        reasons.append(f"DP {division.dp}: so many sequences' batches at once")
+    verdict = fits(division) if fits else None
+    if verdict is False:
+        warnings.insert(0, "does not fit")
+    return Candidate(
+        parallelism=division,
+        level=level,
+        crosses_nodes=crosses,
+        fits=verdict,
+        reasons=tuple(reasons),
+        warnings=tuple(warnings),
+    )
+
+
+def _order(one: Candidate, objective: Objective, *, exact: bool) -> tuple[object, ...]:
+    division = one.parallelism
+    far = one.crosses_nodes or cost_of(one.level) > cost_of("socket")
+    return (
+        one.fits is False,
+        # A pipeline is what remains where no number of tensor-parallel ranks fits, and even stages before uneven ones.
+        division.pp > 1,
+        0 if exact else division.world,
+        far and division.tp > 1,
+        division.pp,
+        -division.tp if objective == "latency" else division.tp,
+        # Expert parallelism only where it is needed or asked for: it may be slower at low concurrency.
+        division.ep,
+    )

@@ -1,0 +1,175 @@
+"""The plan (`xpukit.plan/1`): every choice of a launch with its reason, and the words to start it with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from xpukit.serve.memory_types import MemoryPlan
+from xpukit.serve.model_types import Guess
+from xpukit.serve.parallelism import Parallelism
+from xpukit.serve.predict import Prediction
+from xpukit.serve.quantization import QuantizationChoice
+from xpukit.serve.request import ServeRequest
+from xpukit.serve.validate_problem import Problem
+
+SCHEMA = "xpukit.plan/1"
+Origin = Literal["asked", "measured", "fact", "rule", "default", "guess"]
+Role = Literal["engine", "head", "worker", "proxy"]
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was chosen. `kind`: who decided; a guess is one."""
+
+    name: str
+    value: str
+    why: str
+    kind: Origin = "rule"
+    source: str = ""
+
+
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """Words of the engine's command line that belong together, and why they are there."""
+
+    words: tuple[str, ...]
+    why: str
+    kind: Origin = "rule"
+    source: str = ""
+
+
+class Variable(msgspec.Struct, frozen=True, kw_only=True):
+    """A variable of the environment. `passed`: its value is taken over from the caller's environment, not written."""
+
+    name: str
+    value: str
+    why: str
+    source: str = ""
+    link: str = ""
+    expires: str = ""
+    passed: bool = False
+
+
+class PlannedEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine. `exact` False: flags are checked against the nearest version we know (`label` says so).
+
+    `setvars`: what has to be sourced before the engine ("" for nothing); `setvars_why` says what that rests on.
+    """
+
+    name: str
+    version: str
+    image: str = ""
+    checked_against: str = ""
+    exact: bool = True
+    label: str = ""
+    setvars: str = ""
+    setvars_why: str = ""
+
+
+class PlannedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The model as it was found."""
+
+    asked: str
+    id: str
+    path: str
+    found_in: str
+    category: str
+    task: str
+    parameters: int
+    stored_as: str = ""
+    guesses: tuple[Guess, ...] = ()
+    note: str = ""
+
+
+class PlannedGpu(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU (or tile) that a rank runs on, and the device nodes a container needs for it."""
+
+    label: str
+    device: int
+    bdf: str
+    name: str
+    device_id: str = ""
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    numa_node: int | None = None
+    render_node: str = ""
+    card_node: str = ""
+    by_path: tuple[str, ...] = ()
+    gids: tuple[int, ...] = ()
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """Processors and memory of a launch, in the form that each starter takes. Empty: not pinned."""
+
+    cpus: str = ""
+    mems: str = ""
+    numactl: tuple[str, ...] = ()
+    docker: tuple[str, ...] = ()
+    systemd: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """One process to start. `node`: which machine (its address when known); `gpus` are labels, in rank order."""
+
+    name: str
+    role: Role
+    node: int
+    address: str
+    program: tuple[str, ...]
+    flags: tuple[Flag, ...]
+    variables: tuple[Variable, ...]
+    port: int
+    gpus: tuple[str, ...] = ()
+    mask: str = ""
+    container_variables: tuple[Variable, ...] = ()
+    pin: Pin = Pin()
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The engine's command, without environment and pinning."""
+        return (*self.program, *(word for flag in self.flags for word in flag.words))
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A division that was looked at and not taken."""
+
+    parallelism: str
+    fits: bool | None
+    why: str
+
+
+class MachineSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which machine the plan is. `platform`: its name when it is only named (`--platform`)."""
+
+    host: str
+    nodes: int
+    gpus: tuple[PlannedGpu, ...]
+    excluded: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    numa_nodes: int = 0
+    platform: str = ""
+    assumptions: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole plan. All that the forms print comes from it."""
+
+    request: ServeRequest
+    machine: MachineSummary
+    model: PlannedModel
+    engine: PlannedEngine
+    parallelism: Parallelism
+    quantization: QuantizationChoice
+    memory: MemoryPlan
+    launches: tuple[Launch, ...]
+    choices: tuple[Choice, ...]
+    prediction: Prediction | None = None
+    rejected: tuple[Rejected, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Problems that the engine would refuse the command for."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")

@@ -1,0 +1,303 @@
+"""From a request, a machine and a model to the plan. Pure: all that was read of the machine is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from xpukit.core.machine import Machine
+from xpukit.facts.engines import EngineSchema
+from xpukit.facts.launch import LaunchCase, Vendor
+from xpukit.serve.affinity import make_mask
+from xpukit.serve.ccl_mode import read_ccl_mode
+from xpukit.serve.device_speed import HostMeasurements, find_speed
+from xpukit.serve.devices import NVIDIA, DevicePool, Unit, find_units
+from xpukit.serve.engine_choice import EngineChoice, choose_engine
+from xpukit.serve.engines import find_engine_module
+from xpukit.serve.launch_flags import DEFAULT_PORT
+from xpukit.serve.launches import LaunchCaseAll, build_launches
+from xpukit.serve.memory_types import Correction, Parallel
+from xpukit.serve.model_types import Model
+from xpukit.serve.parallelism import Parallelism
+from xpukit.serve.placement import Placement, place
+from xpukit.serve.plan_types import Choice, MachineSummary, Plan, PlannedGpu, PlannedModel
+from xpukit.serve.platforms import Platform
+from xpukit.serve.predict import Prediction, predict_speed
+from xpukit.serve.quantization import find_platform_group
+from xpukit.serve.request import ServeRequest
+from xpukit.serve.sizing import Sizing, SizingCase, make_settings, size_launch
+from xpukit.serve.validate import validate
+from xpukit.serve.weights import count_parameters
+
+_TASK_ORDER = ("generate", "chat", "embed", "score", "rerank", "transcription")
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container needs to open a GPU's device nodes: links by PCI address and groups."""
+
+    by_path: tuple[str, ...] = ()
+    gids: tuple[int, ...] = ()
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of the machine beside the probe.
+
+    `evaluation`: the last run's results document; `access`: by PCI address; `own_flags`: what the image's parser accepts.
+    """
+
+    machine: Machine
+    host: str = ""
+    platform: Platform | None = None
+    evaluation: Mapping[str, Any] | None = None
+    measured: HostMeasurements | None = None
+    access: Mapping[str, Access] = {}
+    own_flags: EngineSchema | None = None
+    find_correction: Callable[[str, Parallelism], Correction | None] | None = None
+
+
+def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan:
+    """Choose everything that was left open and write it down with reasons.
+
+    Raises UsageError for what cannot be: a refused division or quantization, too few GPUs, an unknown engine. A model
+    that does not fit is a plan whose `memory.fits` is False and that has no launches.
+    """
+    machine = around.platform.machine if around.platform is not None else around.machine
+    pool = find_units(machine, only=request.gpus)
+    vendor: Vendor = "nvidia" if pool.vendor == NVIDIA else "intel"
+    device_id, family = _identify(machine, pool)
+    image_need = next((need.value for need in model.list_needs("image")), "")
+    chosen = choose_engine(
+        request, vendor=vendor, family=family, own_flags=around.own_flags, needed_image=image_need
+    )
+    nodes = len(request.nodes) or (around.platform.nodes if around.platform is not None else 1)
+    task = request.task or find_task(model)
+    case = _describe_case(request, chosen, vendor, task, model)
+    given = SizingCase(
+        request=request,
+        case=case,
+        model=model,
+        pool=pool,
+        nodes=nodes,
+        device_id=device_id,
+        host_memory_bytes=machine.memory_bytes,
+    )
+    sizing = size_launch(given, make_settings(request, case, task), around.find_correction or (lambda name, division: None))
+    case = _complete_case(case, given, sizing, request)
+    placement = _place(pool, sizing, nodes)
+    ccl = read_ccl_mode(around.evaluation, machine, ranks=sizing.parallelism.tp * sizing.parallelism.pp)
+    case = _add_collective(case, request, ccl.environment, vendor)
+    prediction = _predict(model, sizing, device_id, around.measured)
+    built = build_launches(
+        LaunchCaseAll(
+            request=request,
+            case=case,
+            model=model,
+            model_path=_find_model_path(request, model),
+            task=task,
+            sizing=sizing,
+            chosen=chosen,
+            pool=pool,
+            machine=machine,
+            placement=placement,
+            nodes=nodes,
+            measured_variables=ccl.environment if request.collective == "auto" else {},
+            measured_why="; ".join(ccl.reasons),
+        )
+    ) if sizing.memory.fits else None
+    problems = tuple(
+        problem
+        for launch in (built.launches if built else ())
+        if launch.role == "engine"
+        for problem in _validate(launch.argv, chosen, {one.name: one.value for one in launch.variables if not one.passed})
+    )
+    return Plan(
+        request=request,
+        machine=_summarize_machine(machine, pool, around, nodes),
+        model=_summarize_model(request, model, task),
+        engine=chosen.engine,
+        parallelism=sizing.parallelism,
+        quantization=sizing.quantization,
+        memory=sizing.memory,
+        launches=built.launches if built else (),
+        choices=(*chosen.choices, *_explain(sizing, placement, ccl.reasons, task, request), *(built.choices if built else ())),
+        prediction=prediction,
+        rejected=sizing.rejected,
+        problems=tuple(dict.fromkeys(problems)) if _is_hashable(problems) else problems,
+        notes=tuple(dict.fromkeys((*placement.notes, *sizing.warnings, *(built.notes if built else ()), *_note_engine(chosen)))),
+    )
+
+
+def find_task(model: Model) -> str:
+    """What the model is for: the first of its tasks that an engine has a way of its own for."""
+    for task in _TASK_ORDER:
+        if task in model.tasks:
+            return "generate" if task == "chat" else task
+    return "generate"
+
+
+def _identify(machine: Machine, pool: DevicePool) -> tuple[str, str]:
+    if not pool.units:
+        return "", ""
+    device = next(device for device in machine.devices if device.index == pool.units[0].device)
+    return device.device_id, find_platform_group(device.device_id)
+
+
+def _describe_case(request: ServeRequest, chosen: EngineChoice, vendor: Vendor, task: str, model: Model) -> LaunchCase:
+    return LaunchCase(
+        engine=chosen.engine.name,
+        version=chosen.schema.version,
+        vendor=vendor,
+        task=task,
+        model_id=" ".join({model.id, model.entry.id if model.entry else ""} - {""}) or model.text,
+        moe=model.architecture.is_moe,
+        topics=frozenset({"context-asked"} if request.context is not None else ()),
+    )
+
+
+def _complete_case(case: LaunchCase, given: SizingCase, sizing: Sizing, request: ServeRequest) -> LaunchCase:
+    sizes = sizing.parallelism
+    topics = set(case.topics)
+    topics |= find_engine_module(case.engine).find_topics(sizes, given.nodes, request.executor)
+    if sizing.memory.load.offload:
+        topics.add("load-offload")
+    if request.cuda_ipc:
+        topics.add("cuda-ipc")
+    if any(mark in unit.name for mark in ("H100", "H200", "H20") for unit in given.pool.units):
+        topics.add("hopper")
+    limit = given.model.architecture.max_positions
+    if request.context is not None and limit and request.context > limit:
+        topics.add("context-beyond")
+    return msgspec.structs.replace(
+        case,
+        quantization=sizing.quantization.name,
+        tp=sizes.tp,
+        world=sizes.world,
+        nodes=given.nodes,
+        topics=frozenset(topics),
+    )
+
+
+def _add_collective(case: LaunchCase, request: ServeRequest, measured: Mapping[str, str], vendor: Vendor) -> LaunchCase:
+    del measured
+    if request.collective == "auto" or vendor != "intel":
+        return case
+    return msgspec.structs.replace(case, topics=case.topics | {request.collective})
+
+
+def _place(pool: DevicePool, sizing: Sizing, nodes: int) -> Placement:
+    need = sizing.memory.budget_bytes if sizing.memory.fits else None
+    return place(pool, sizing.parallelism, need_bytes=need, nodes=nodes)
+
+
+def _predict(
+    model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None
+) -> Prediction | None:
+    if not sizing.memory.fits:
+        return None
+    sizes = sizing.parallelism
+    return predict_speed(
+        model,
+        quantization=sizing.quantization.name,
+        parallel=Parallel(tp=sizes.tp, pp=sizes.pp, dp=sizes.dp, expert_parallel=sizes.ep > 1),
+        speed=find_speed(device_id, measured),
+        settings=sizing.memory.settings,
+    )
+
+
+def _find_model_path(request: ServeRequest, model: Model) -> str:
+    return request.model_inside or model.path or request.model
+
+
+def _validate(argv: Sequence[str], chosen: EngineChoice, env: Mapping[str, str]) -> Sequence[Any]:
+    return validate(
+        chosen.engine.name, chosen.engine.version, "", argv, env=env, schema=chosen.schema
+    ).problems
+
+
+def _is_hashable(problems: Sequence[Any]) -> bool:
+    try:
+        return bool(hash(tuple(problems))) or True
+    except TypeError:
+        return False
+
+
+def _summarize_machine(machine: Machine, pool: DevicePool, around: Surroundings, nodes: int) -> MachineSummary:
+    devices = {device.index: device for device in machine.devices}
+
+    def describe(unit: Unit) -> PlannedGpu:
+        access = around.access.get(unit.bdf, Access())
+        return PlannedGpu(
+            label=unit.label,
+            device=unit.device,
+            bdf=unit.bdf,
+            name=unit.name,
+            device_id=devices[unit.device].device_id,
+            memory_bytes=unit.memory_bytes,
+            free_bytes=unit.free_bytes,
+            numa_node=unit.numa_node,
+            render_node=unit.render_node,
+            card_node=unit.card_node,
+            by_path=access.by_path,
+            gids=access.gids,
+        )
+
+    return MachineSummary(
+        host="" if around.platform is not None else around.host,
+        nodes=nodes,
+        gpus=tuple(describe(unit) for unit in pool.units),
+        excluded=tuple(f"{one.label} {one.bdf}: {one.reason}" for one in pool.excluded),
+        memory_bytes=machine.memory_bytes,
+        numa_nodes=len(machine.numa),
+        platform=around.platform.name if around.platform is not None else "",
+        assumptions=around.platform.assumptions if around.platform is not None else (),
+    )
+
+
+def _summarize_model(request: ServeRequest, model: Model, task: str) -> PlannedModel:
+    stored = model.quantization
+    return PlannedModel(
+        asked=request.model,
+        id=model.id,
+        path=model.path,
+        found_in=model.source,
+        category=model.category,
+        task=task,
+        parameters=count_parameters(model),
+        stored_as=stored.method if stored is not None else model.architecture.dtype,
+        guesses=model.guesses,
+        note=model.note,
+    )
+
+
+def _explain(
+    sizing: Sizing, placement: Placement, collective: Sequence[str], task: str, request: ServeRequest
+) -> Sequence[Choice]:
+    chosen, sizes = sizing.quantization, sizing.parallelism
+    asked = request.tp is not None
+    return (
+        Choice(name="task", value=task, why="asked for" if request.task else "what the model is for", kind="asked" if request.task else "fact"),
+        Choice(
+            name="quantization",
+            value=chosen.name,
+            why=chosen.reason,
+            kind="asked" if request.quantization else "rule",
+            source=chosen.source,
+        ),
+        Choice(
+            name="parallelism",
+            value=sizes.describe(),
+            why="; ".join(sizing.reasons) or ("asked for" if asked else "the fewest GPUs that the model fits in"),
+            kind="asked" if asked else "rule",
+        ),
+        *(Choice(name="placement", value="", why=reason) for reason in placement.reasons),
+        *(Choice(name="collectives", value="", why=reason, kind="measured") for reason in collective if sizes.world > 1),
+    )
+
+
+def _note_engine(chosen: EngineChoice) -> Sequence[str]:
+    return (chosen.engine.label,) if chosen.engine.label else ()
+
+
+__all__ = ["DEFAULT_PORT", "Access", "Surroundings", "find_task", "make_plan"]

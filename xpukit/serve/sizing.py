@@ -1,0 +1,220 @@
+"""Quantization and parallelism together: what fits in how many GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from xpukit.core.errors import UsageError
+from xpukit.core.units import format_bytes
+from xpukit.facts.launch import LaunchCase, choose_flags
+from xpukit.serve.devices import DevicePool, Unit
+from xpukit.serve.launch_flags import find_batched_tokens
+from xpukit.serve.memory import fit_memory
+from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, MemorySettings, Parallel
+from xpukit.serve.model_types import Model
+from xpukit.serve.parallelism import Candidate, ModelParts, Parallelism, check_parallelism, rank_candidates
+from xpukit.serve.plan_types import Rejected
+from xpukit.serve.quantization import QuantizationChoice, choose_quantization
+from xpukit.serve.request import ServeRequest
+
+_SHOWN_REJECTED = 8
+FindCorrection = Callable[[str, Parallelism], "Correction | None"]
+
+
+class Sizing(msgspec.Struct, frozen=True, kw_only=True):
+    """What was chosen together. `memory.fits` False: nothing fits, and this came nearest."""
+
+    quantization: QuantizationChoice
+    parallelism: Parallelism
+    memory: MemoryPlan
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    rejected: tuple[Rejected, ...]
+
+
+class SizingCase(msgspec.Struct, frozen=True, kw_only=True):
+    """What sizes rest on. `nodes`: machines, each with this pool."""
+
+    request: ServeRequest
+    case: LaunchCase
+    model: Model
+    pool: DevicePool
+    nodes: int
+    device_id: str
+    host_memory_bytes: int | None = None
+
+
+def find_parts(model: Model) -> ModelParts:
+    """What of the model has to divide by the ranks."""
+    shape = model.architecture
+    stored = model.quantization
+    block = stored.block if stored is not None else None
+    experts = shape.experts
+    return ModelParts(
+        attention_heads=shape.heads or None,
+        kv_heads=shape.kv_heads or None,
+        layers=shape.layers or None,
+        intermediate_size=shape.intermediate or None,
+        experts=experts.count if experts else 0,
+        moe_intermediate_size=experts.intermediate if experts else None,
+        latent_attention=shape.mla is not None,
+        block_n=block[0] if block else None,
+        block_k=block[1] if block else None,
+        group_size=(stored.group or None) if stored is not None and stored.method in ("awq", "gptq") else None,
+    )
+
+
+def make_settings(request: ServeRequest, case: LaunchCase, task: str) -> MemorySettings:
+    """What the memory plan is asked with: what was asked, and what the guides' flags say."""
+    rows = {row.intent: row.value for row in choose_flags(case)}
+    eager = request.eager if request.eager is not None else bool(rows.get("enforce_eager", False))
+    return MemorySettings(
+        engine=case.engine,
+        version=case.version,
+        utilization=request.utilization,
+        max_model_len=request.context,
+        max_num_seqs=request.max_seqs,
+        max_num_batched_tokens=find_batched_tokens(request, case, task, request.context),
+        block_size=rows.get("block_size"),
+        dtype=request.dtype or "auto",
+        kv_dtype=request.kv_dtype or "auto",
+        graphs=not eager,
+        mtp=request.mtp is not None,
+        loras=len(request.loras),
+        lora_rank=request.lora_rank or 16,
+    )
+
+
+def size_launch(given: SizingCase, settings: MemorySettings, find_correction: FindCorrection) -> Sizing:
+    """Choose. Raises UsageError for a division or quantization that is refused, or where the machine has no GPU."""
+    request, pool = given.request, given.pool
+    if not pool.units:
+        raise UsageError("there is no GPU to plan for", hint=_hint_no_gpu(pool))
+    parts = find_parts(given.model)
+    _check_asked(given, parts)
+    plans: dict[tuple[str, Parallelism], MemoryPlan] = {}
+
+    def fit(name: str, division: Parallelism) -> MemoryPlan:
+        key = (name, division)
+        if key not in plans:
+            plans[key] = fit_memory(
+                given.model,
+                quantization=name,
+                device=_find_device(pool, division.world, given.nodes),
+                parallel=Parallel(tp=division.tp, pp=division.pp, dp=division.dp, expert_parallel=division.ep > 1),
+                settings=settings,
+                host_memory_bytes=given.host_memory_bytes,
+                correction=find_correction(name, division),
+                available_gpus=len(pool.units) * given.nodes,
+            )
+        return plans[key]
+
+    def is_enough(plan: MemoryPlan) -> bool:
+        return plan.fits and (request.concurrency is None or plan.concurrency >= request.concurrency)
+
+    def list_divisions(name: str) -> tuple[Candidate, ...]:
+        return rank_candidates(
+            parts,
+            pool,
+            given.case.engine,
+            tp=request.tp,
+            pp=request.pp if request.pp is not None else (1 if request.tp is not None else None),
+            dp=request.dp if request.dp is not None else 1,
+            ep=request.ep,
+            nodes=given.nodes,
+            fits=lambda division: is_enough(fit(name, division)),
+            objective=request.objective,
+        )
+
+    def best(name: str) -> MemoryPlan:
+        found = list_divisions(name)
+        if not found:
+            raise UsageError(_describe_no_division(given, parts), hint=_hint_division(given))
+        return fit(name, found[0].parallelism)
+
+    chosen = choose_quantization(
+        given.model,
+        engine=given.case.engine,
+        version=given.case.version,
+        device_id=given.device_id,
+        fits=best,
+        asked=request.quantization or None,
+    )
+    candidates = list_divisions(chosen.name)
+    first = candidates[0]
+    division = msgspec.structs.replace(first.parallelism, replicas=request.replicas)
+    return Sizing(
+        quantization=chosen,
+        parallelism=division,
+        memory=fit(chosen.name, first.parallelism),
+        reasons=first.reasons,
+        warnings=first.warnings,
+        rejected=tuple(
+            Rejected(
+                parallelism=one.parallelism.describe(),
+                fits=one.fits,
+                why="; ".join((*one.reasons, *one.warnings)) or "more ranks than are needed",
+            )
+            for one in candidates[1 : _SHOWN_REJECTED + 1]
+        ),
+    )
+
+
+def _find_device(pool: DevicePool, world: int, nodes: int) -> DeviceMemory:
+    """The memory of the rank that has least, if the units with most free memory are taken."""
+    wanted = max(1, -(-world // nodes))
+    units = sorted(pool.units, key=_free, reverse=True)[:wanted]
+    poorest = min(units, key=_free)
+    if poorest.memory_bytes is None:
+        hint = "load the driver (xpukit doctor), or name the platform: --platform 4xB60"
+        raise UsageError(f"the memory of {poorest.label} ({poorest.bdf}) is not known", hint=hint)
+    source = "free now" if poorest.free_bytes is not None else "what is free now is not known"
+    return DeviceMemory(
+        total_bytes=poorest.memory_bytes, free_bytes=poorest.free_bytes, name=poorest.name, source=source
+    )
+
+
+def _free(unit: Unit) -> int:
+    return unit.free_bytes if unit.free_bytes is not None else unit.memory_bytes or 0
+
+
+def _check_asked(given: SizingCase, parts: ModelParts) -> None:
+    """A division that was asked for in full and cannot be is told at once, with the reason."""
+    request = given.request
+    if request.tp is None:
+        return
+    tried = Parallelism(tp=request.tp, pp=request.pp or 1, dp=request.dp or 1, ep=request.ep or 1)
+    reasons = check_parallelism(parts, tried, given.case.engine)
+    if reasons and request.ep is not None:
+        raise UsageError(f"{tried.describe()}: {'; '.join(reasons)}", hint=_hint_division(given))
+    total = len(given.pool.units) * given.nodes
+    if tried.world * request.replicas > total:
+        text = f"{tried.describe()} needs {tried.world * request.replicas} GPUs, {total} can be used"
+        raise UsageError(text, hint=_hint_no_gpu(given.pool))
+
+
+def _describe_no_division(given: SizingCase, parts: ModelParts) -> str:
+    request = given.request
+    tried = Parallelism(tp=request.tp or 1, pp=request.pp or 1, dp=request.dp or 1, ep=request.ep or 1)
+    reasons = check_parallelism(parts, tried, given.case.engine)
+    return f"{given.model.name}, {tried.describe()}: " + ("; ".join(reasons) or "cannot be spread over these GPUs")
+
+
+def _hint_division(given: SizingCase) -> str:
+    from xpukit.serve.parallelism import list_tensor_parallel
+
+    sizes = list_tensor_parallel(find_parts(given.model), given.case.engine, len(given.pool.units) * given.nodes)
+    return f"tensor parallel sizes that divide here: {', '.join(map(str, sizes)) or 'none'}"
+
+
+def _hint_no_gpu(pool: DevicePool) -> str:
+    left_out = "; ".join(f"{one.label} {one.bdf}: {one.reason}" for one in pool.excluded)
+    return f"left out: {left_out}" if left_out else "plan for a machine that is elsewhere: --platform 4xB60 or --from BUNDLE"
+
+
+def describe_memory(unit: Unit) -> str:
+    """'22.5 GiB free of 24 GiB'."""
+    total = format_bytes(unit.memory_bytes) if unit.memory_bytes else "unknown"
+    return f"{format_bytes(unit.free_bytes)} free of {total}" if unit.free_bytes is not None else total
