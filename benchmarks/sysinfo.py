@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -46,17 +47,24 @@ _TIMEOUT_S = 120.0
 
 
 class Turn(NamedTuple):
-    """One archive: seconds to make it, its size, and how many questions it has an answer to."""
+    """One archive: seconds to make it, processor seconds of that, its size, and how many questions it answers."""
 
     seconds: float
+    cpu_seconds: float
     archive_bytes: int
     answered: int
     asked: int
 
 
+def measure_cpu() -> float:
+    """Processor seconds of this process and of its ended children: what a busy machine does not stretch."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
     """The scripts' questions one after the other, each into a file, then one archive."""
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), measure_cpu()
     out = folder / "sysinfo"
     out.mkdir()
     questions = (*QUESTIONS, *(("dpkg-query", "-W", "-f=${Version}", name) for name in packages))
@@ -71,13 +79,14 @@ def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
     archive = folder / "sysinfo.tar.xz"
     with tarfile.open(archive, "w:xz", preset=9) as packed:
         packed.add(out, arcname="sysinfo")
-    return Turn(time.perf_counter() - begun, archive.stat().st_size, answered, len(questions))
+    seconds, cpu_seconds = time.perf_counter() - begun, measure_cpu() - worked
+    return Turn(seconds, cpu_seconds, archive.stat().st_size, answered, len(questions))
 
 
 def run_ours(folder: Path, preset: str, form: str) -> Turn:
     """`xpukit sysinfo`, start-up of Python and redaction included."""
     target = folder / f"ours.tar.{form}"
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), measure_cpu()
     done = subprocess.run(
         (sys.executable, "-m", "xpukit", "sysinfo", "--json", "--preset", preset, "-o", str(target)),
         cwd=ROOT,
@@ -86,13 +95,13 @@ def run_ours(folder: Path, preset: str, form: str) -> Turn:
         timeout=_TIMEOUT_S * 3,
         check=False,
     )
-    seconds = time.perf_counter() - begun
+    seconds, cpu_seconds = time.perf_counter() - begun, measure_cpu() - worked
     if done.returncode not in (0, 3) or not target.exists():
         raise SystemExit(f"xpukit sysinfo failed (exit {done.returncode}): {done.stderr.strip()[-500:]}")
     collection = json.loads(done.stdout)["collection"]
     entries = [entry for report in (*collection["rooms"], *collection["collectors"]) for entry in report["entries"]]
     answered = sum(entry["status"] in ("ok", "capped") for entry in entries)
-    return Turn(seconds, target.stat().st_size, answered, len(entries))
+    return Turn(seconds, cpu_seconds, target.stat().st_size, answered, len(entries))
 
 
 def main() -> int:
@@ -116,13 +125,15 @@ def main() -> int:
     turns = take_turns({"ours": lambda: turn(True), "peer": lambda: turn(False)}, rounds=options.rounds)
     for name, taken in turns.items():
         times, sizes = summarize([one.seconds for one in taken]), summarize([one.archive_bytes for one in taken])
+        cpu = min(one.cpu_seconds for one in taken)
         last = taken[-1]
         print(
-            f"{name}: best {times.best:.2f} s, median {times.median:.2f} s, n={times.n}; archive {sizes.median:.0f} bytes; "
-            f"{last.answered} of {last.asked} questions answered"
+            f"{name}: best {times.best:.2f} s, median {times.median:.2f} s, n={times.n}; processor best {cpu:.2f} s; "
+            f"archive {sizes.median:.0f} bytes; {last.answered} of {last.asked} questions answered"
         )
     ours, peer = turns["ours"], turns["peer"]
     print_ratio("time, best s", min(one.seconds for one in ours), min(one.seconds for one in peer), "< 1")
+    print_ratio("processor, best s", min(one.cpu_seconds for one in ours), min(one.cpu_seconds for one in peer), "< 1")
     print_ratio("archive, bytes", min(one.archive_bytes for one in ours), min(one.archive_bytes for one in peer), "< 1")
     print_ratio("facts, answers in the archive", ours[-1].answered, peer[-1].answered, "> 1")
     each = [min(one.archive_bytes / one.answered for one in side if one.answered) for side in (ours, peer)]

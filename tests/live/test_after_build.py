@@ -19,6 +19,8 @@ import pytest
 
 from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar, start_engine
 from tests.live.smoke_base import BASE, import_base
+from xpukit.container.gpu_nodes import GpuNodes, NodeGroup
+from xpukit.container.run_options import RunRequest, plan_run
 from xpukit.core.errors import ExternalError
 from xpukit.facts.cdi import load_cdi_facts
 from xpukit.facts.recipes import Recipe, load_recipe
@@ -30,11 +32,9 @@ from xpukit.images.builders import build_image
 from xpukit.images.builders.choose import Builder
 from xpukit.images.cdi import build_cdi
 from xpukit.images.cdi_file import write_cdi
-from xpukit.images.devices import GpuNodes, NodeGroup
 from xpukit.images.engine_flags import list_flag_names, read_label
 from xpukit.images.inventory import Inventory
 from xpukit.images.render import Sources, render_recipe
-from xpukit.images.run_image import RunRequest, plan_run
 from xpukit.images.settings import resolve_settings
 from xpukit.images.smoke_report import SmokeReport
 from xpukit.images.smoke_test import SmokeLimits, smoke_test
@@ -535,6 +535,10 @@ def test_podman_gives_the_gpu_by_its_cdi_name(podman: Podman, cdi_file: Path, gp
         ran = podman.run(*user, "--device", f"{load_cdi_facts().kind}={name}", podman.image, "bash", "-c", script)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.split() == [node for gpu in mine for node in (*gpu.nodes, *gpu.by_path)]
+    alone = ("--user", "10001:0", "--cap-drop", "ALL", "--device", f"{load_cdi_facts().kind}=0")
+    ran = podman.run(*alone, podman.image, "bash", "-c", script)
+    # The runtime makes nodes for the container's user; a link is the host's own node.
+    assert ran.stdout.split() == list(gpus[0].nodes)
     refused = podman.run("--device", f"{load_cdi_facts().kind}=7", podman.image, "true")
     assert refused.returncode != 0
 

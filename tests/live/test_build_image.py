@@ -26,6 +26,8 @@ import pytest
 from tests.live.docker_engine import TINY, DockerEngine, find_processes, import_tiny, kill_engine, start_engine
 from tests.live.smoke_base import BASE, import_base
 from tests.live.test_builders import find_builder
+from xpukit.host.live import LiveHost
+from xpukit.images.builders.choose import list_builders
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -33,7 +35,7 @@ REPO = Path(__file__).resolve().parents[2]
 LIMIT_S = 300.0
 HEALTH_LIMIT_S = 60.0
 NOBODY = 65534
-BUILDERS = ("buildkit", "classic")
+BUILDERS = ("buildx", "buildkit", "classic")
 # What differs between two containers of one image whatever one does.
 OF_THE_CONTAINER = {"HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "container", "TERM"}
 RECIPE = """\
@@ -69,7 +71,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def make_environment(address: str, state: Path, **more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "DOCKER_CONFIG") if name in os.environ}
     return {**kept, "DOCKER_HOST": address, "XDG_STATE_HOME": str(state), "PYTHONPATH": str(REPO), **more}
 
 
@@ -116,14 +118,14 @@ def find_compose() -> list[str]:
 def built(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The smoke recipe by each builder: the document of --json."""
     state, found = tmp_path_factory.mktemp("state"), {}
-    for kind in BUILDERS:
-        named = find_builder(kind).kind
+    there = {offer.kind for offer in list_builders(LiveHost()) if offer.builder is not None}
+    for kind in sorted(there):
         ran = run(
-            make_environment(engine.address, state), "smoke", "--base-image", BASE, "--builder", named, "--json",
+            make_environment(engine.address, state), "smoke", "--base-image", BASE, "--builder", kind, "--json",
             "--tag", f"own/smoke-{kind}:1", "--no-smoke",
         )  # fmt: skip
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        found[named] = {**json.loads(ran.stdout), "state": state}
+        found[kind] = {**json.loads(ran.stdout), "state": state}
     return found
 
 

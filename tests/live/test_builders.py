@@ -51,7 +51,7 @@ def engine() -> Iterator[DockerEngine]:
         yield started
 
 
-@pytest.fixture(params=["buildkit", "classic"])
+@pytest.fixture(params=["buildx", "buildkit", "classic"])
 def builder(request: pytest.FixtureRequest) -> Builder:
     return find_builder(request.param)
 
@@ -150,6 +150,19 @@ def test_modes_times_and_trees_reach_the_image(
     assert outcome.ok, log
     assert "644 0 1700000000 /w/sub/x.whl" in log
     assert "755 0 1700000000 /d/b.sh" in log
+
+
+def test_a_change_of_the_same_size_is_seen(build: Build, builder: Builder, tmp_path: Path) -> None:
+    """All times are the same, so that a builder that goes by size and time would take the files of the build before."""
+    for word in ("first", "other"):
+        (tmp_path / "wheel").write_text(f"{builder.kind} {word} ")
+        outcome = build(
+            f"FROM {TINY}\nCOPY wheel /wheel\nRUN cat /wheel && echo {word}", trees={"wheel": tmp_path / "wheel"}
+        )
+        log = (tmp_path / "build.log").read_text()
+        assert outcome.ok, log
+        assert outcome.cached_steps == 0, log
+        assert f"{builder.kind} {word} {word}" in log
 
 
 def test_secret_and_proxies_stay_in_no_layer(

@@ -35,7 +35,7 @@ from xpukit.images.context import split_linked
 from xpukit.images.render import Sources, render_recipe
 from xpukit.images.settings import resolve_settings
 
-pytestmark = [pytest.mark.live]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 RECIPES = ("platform", "vllm-xpu", "vllm-ipex", "sglang-xpu", "deepseek-max")
 CASES = [(name, variant.name) for name in RECIPES for variant in load_recipe(name).variants]
@@ -189,9 +189,10 @@ def debs_url(debs: Path) -> Iterator[str]:
 
 
 def render_stub(base: str, builder: BuilderKind = "buildkit", sources: Sources | None = None) -> Rendered:
-    return render(
-        "vllm-xpu", f"base_image={base}", "port=8123", variant="runtime-stub", builder=builder, sources=sources
-    )
+    given = [f"base_image={base}", "port=8123"]
+    if builder == "classic":  # without the OpenCL driver, whose compiler is most of the image: `platform` has it
+        given.append("packages=clinfo,libze1,numactl,ocl-icd-libopencl1,python3,python3-venv")
+    return render("vllm-xpu", *given, variant="runtime-stub", builder=builder, sources=sources)
 
 
 def build(engine: DockerEngine, rendered: Rendered, place: Path) -> str:

@@ -43,7 +43,7 @@ def account_for_build(
 ) -> ImageResult:
     """Smoke test, flags, inventory and SBOM of a built image, in its build directory; a failure there is a note."""
     from xpukit.images.after_build import account_for_image
-    from xpukit.images.devices import find_gpu_nodes
+    from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.images.inventory import INVENTORY_FILE
 
     session.say("testing the image ..." if not resolved.order.no_smoke else "looking into the image ...")

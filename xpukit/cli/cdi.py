@@ -49,7 +49,7 @@ def cdi(
     if write:
         session.require_live("cdi --write")
     from xpukit.images.cdi import build_cdi
-    from xpukit.images.devices import find_gpu_nodes
+    from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.probe.machine import probe_machine
 
     host = session.open_host()

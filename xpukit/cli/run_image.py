@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from xpukit.facts.recipes import HostNeeds
     from xpukit.host.docker_values import ImageInfo
     from xpukit.images.compat import Compatibility
-    from xpukit.images.devices import GpuNodes
-    from xpukit.images.run_image import RunPlan
+    from xpukit.container.gpu_nodes import GpuNodes
+    from xpukit.container.run_options import RunPlan
 
 HELP = "Print (or run) the docker command that gives an image exactly the GPUs and rights it needs."
 SCHEMA = "xpukit.run-image/1"
@@ -69,8 +69,8 @@ def run_image(
         raise UsageError("--run and --dry-run exclude each other", hint="give one of them")
     if run:
         session.require_live("run-image --run")
-    from xpukit.images.devices import find_gpu_nodes
-    from xpukit.images.run_image import RunRequest, plan_run
+    from xpukit.container.gpu_nodes import find_gpu_nodes
+    from xpukit.container.run_options import RunRequest, plan_run
     from xpukit.probe.machine import probe_machine
 
     host = session.open_host()
@@ -160,7 +160,7 @@ def _find_needs(session: Session, recipe: str, info: ImageInfo | None) -> HostNe
 
 def _choose(gpus: tuple[GpuNodes, ...], asked: str, needs: HostNeeds | None) -> tuple[GpuNodes, ...]:
     """An image that needs no Intel GPU gets none unless one is asked for."""
-    from xpukit.images.devices import choose_gpus
+    from xpukit.container.gpu_nodes import choose_gpus
 
     if not asked and needs is not None and needs.vendor != "intel":
         return ()

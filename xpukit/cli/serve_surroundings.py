@@ -9,14 +9,13 @@ from xpukit.core.errors import ExternalError, UsageError
 
 if TYPE_CHECKING:
     from xpukit.cli.session import Session
-    from xpukit.core.machine import Machine
     from xpukit.facts.engines import EngineSchema
     from xpukit.host import Host
     from xpukit.serve.last_run import LastRun
     from xpukit.serve.memory_types import Correction
     from xpukit.serve.model_types import Model
     from xpukit.serve.parallelism import Parallelism
-    from xpukit.serve.planner import Access, Surroundings
+    from xpukit.serve.planner import Surroundings
     from xpukit.serve.request import ServeRequest
 
     FindCorrection = Callable[[str, Parallelism], "Correction | None"]
@@ -35,6 +34,7 @@ def read_surroundings(
 
         platform = parse_platform(request.platform)
         return Surroundings(machine=platform.machine, platform=platform, own_flags=own_flags)
+    from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.probe.machine import probe_machine
 
     machine = probe_machine(host)
@@ -45,7 +45,7 @@ def read_surroundings(
         host=hostname,
         evaluation=run.document if run is not None else None,
         measured=read_measurements(run) if run is not None else None,
-        access=_list_access(host, machine),
+        access=find_gpu_nodes(host, machine),
         own_flags=own_flags,
         find_correction=_make_finder(host, hostname, request, model),
     )
@@ -85,16 +85,6 @@ def _make_finder(host: Host, hostname: str, request: ServeRequest, model: Model)
         )
 
     return find
-
-
-def _list_access(host: Host, machine: Machine) -> dict[str, Access]:
-    """Links and groups of each GPU's device nodes, by PCI address."""
-    from xpukit.images.devices import find_gpu_nodes, list_gids
-    from xpukit.serve.planner import Access
-
-    return {
-        gpu.bdf: Access(by_path=gpu.by_path, gids=list_gids((gpu,))) for gpu in find_gpu_nodes(host, machine)
-    }
 
 
 def _read_own_flags(session: Session, request: ServeRequest) -> EngineSchema | None:

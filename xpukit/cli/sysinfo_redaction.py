@@ -38,7 +38,7 @@ class BundleRedaction:
     @property
     def host_pseudonym(self) -> str:
         """For the file's name: file names end up in logs, also those of unredacted bundles."""
-        words = self._redactor(self._identity.hostname)
+        words = self._redactor.scrub_value("hostname", self._identity.hostname)
         kept = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in words)
         return kept.strip("-")[:64] or "host"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import msgspec
 
@@ -14,13 +15,18 @@ _SCHEMA = "xpukit.launch-images/1"
 
 
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the image of an engine's version is called. `models_dir`: where models are mounted in it."""
+    """How the image of an engine's version is called. `models_dir`: where models are mounted in it.
+
+    `start`: whether it runs the command it is given ("pass"), puts flags behind its own server ("engine"), or needs bash
+    in place of its entry point ("shell").
+    """
 
     engine: str
     vendor: str
     reference: str
     models_dir: str
     source: str
+    start: Literal["pass", "engine", "shell"] = "pass"
 
 
 class DefaultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -225,6 +225,7 @@ def list_rules() -> tuple[EngineRule, ...]:
     return _load("memory_rules.json", "xpukit.memory-rules/1", _Rules).rules
 
 
+@lru_cache(maxsize=4096)
 def find_rule(name: str, *, engine: str, version: str, device_bytes: int = 0) -> EngineRule | None:
     """The first rule of that name that holds."""
     return next(

@@ -16,7 +16,7 @@ from xpukit.core.json_document import build_document, encode_json
 from xpukit.facts.recipes import Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ImageInfo
-from xpukit.images.devices import GpuNodes
+from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.images.engine_flags import (
     LABEL_FLAGS_HASH,
     EngineFlags,

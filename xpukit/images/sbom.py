@@ -85,7 +85,9 @@ def _build_bom(inventory: Inventory) -> Bom:
     # One package may lie in several places: a component each would make the same package many.
     merged: dict[str, list[Package]] = {}
     for package in inventory.packages:
-        merged.setdefault(make_purl(package, inventory).to_string(), []).append(package)
+        # Damaged metadata may hold a name of blanks, of which no URL can be made.
+        if package.name.strip().strip("/").strip() and package.version.strip():
+            merged.setdefault(make_purl(package, inventory).to_string(), []).append(package)
     for purl, packages in merged.items():
         bom.components.add(_build_component(purl, packages, inventory))
     bom.register_dependency(root, list(bom.components))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xpukit.host.docker_values import ContainerRequest
-from xpukit.images.devices import GpuNodes, list_gids
+from xpukit.container.gpu_nodes import GpuNodes, list_gids
 from xpukit.images.inside import idle_request, load_program
 
 HOOK_PLACE = "/run/xpukit-smoke"

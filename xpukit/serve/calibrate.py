@@ -84,16 +84,19 @@ def derive_correction(
 ) -> Correction:
     """What to add to our estimates. Raises CouldNotJudgeError when the log says neither weights nor cache.
 
-    `plan` must be one without a correction, with the settings of the logged launch.
+    `plan` is one with the settings of the logged launch; a correction that is already in it is taken out first.
     """
+    old = plan.correction
+    own_weights = plan.weights_bytes - (old.weights_delta_bytes if old else 0)
+    own_cache = plan.kv_bytes + (old.weights_delta_bytes + old.other_delta_bytes if old else 0)
     cache_bytes = find_log_cache_bytes(plan, log, model)
     if log.model_gib is None and cache_bytes is None:
         raise CouldNotJudgeError(
             "the log holds no line about weights or KV cache",
             hint="give the engine's start-up log, from its first line to 'Application startup complete'",
         )
-    weights = round(log.model_gib * _GIB) - plan.weights_bytes if log.model_gib is not None else 0
-    other = plan.kv_bytes - cache_bytes - weights if cache_bytes is not None else 0
+    weights = round(log.model_gib * _GIB) - own_weights if log.model_gib is not None else 0
+    other = own_cache - cache_bytes - weights if cache_bytes is not None else 0
     return Correction(
         host=host_key,
         model=model_key,

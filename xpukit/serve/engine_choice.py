@@ -9,7 +9,7 @@ import msgspec
 from xpukit.core.errors import UsageError
 from xpukit.facts.doctor_images import find_generation, split_image
 from xpukit.facts.engines import EngineSchema, list_versions, load_resolved, load_schema_file, resolve_engine
-from xpukit.facts.launch_images import find_default_engine, find_image_row
+from xpukit.facts.launch_images import ImageRow, find_default_engine, find_image_row
 from xpukit.serve.plan_types import Choice, PlannedEngine
 from xpukit.serve.request import ServeRequest
 
@@ -17,11 +17,10 @@ _SETVARS = "/opt/intel/oneapi/setvars.sh"
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine of a plan, the schema its flags are checked against, and where its image keeps models."""
+    """The engine of a plan and the schema its flags are checked against."""
 
     engine: PlannedEngine
     schema: EngineSchema
-    models_dir: str
     choices: tuple[Choice, ...]
 
 
@@ -72,9 +71,15 @@ def choose_engine(
         label="" if own else resolution.label,
         setvars=setvars,
         setvars_why=setvars_why,
+        start=row_of_image.start if row_of_image is not None and _is_of(row_of_image, image) else "pass",
+        models_dir=row_of_image.models_dir if row_of_image is not None else "/models",
     )
-    models_dir = row_of_image.models_dir if row_of_image is not None else "/models"
-    return EngineChoice(engine=engine, schema=schema, models_dir=models_dir, choices=tuple(choices))
+    return EngineChoice(engine=engine, schema=schema, choices=tuple(choices))
+
+
+def _is_of(row: ImageRow, image: str) -> bool:
+    """Whether an image is one of the project that the row is about, wherever it was pulled from."""
+    return split_image(row.reference.format(version="")).repository in image
 
 
 def _join(request: ServeRequest) -> str:
@@ -96,8 +101,6 @@ def _find_setvars(image: str) -> tuple[str, str]:
     generation = find_generation(split_image(image)) if image else None
     if generation is None:
         return "", ""
-    if generation.setvars == "needed":
-        return _SETVARS, f"a start without a shell does not load oneAPI's environment ({generation.source})"
-    if generation.setvars == "entrypoint":
-        return "", f"the image's entry point loads oneAPI's environment ({generation.source})"
+    if generation.setvars in ("needed", "entrypoint"):
+        return _SETVARS, f"without it oneAPI's environment is not loaded ({generation.source})"
     return "", f"the image has no setvars.sh ({generation.source})"

@@ -91,6 +91,7 @@ def build_launches(given: LaunchCaseAll) -> Launches:
                         program=builder.words,
                         flags=tuple(builder.flags),
                         variables=variables,
+                        container_flags=_listen_on_all(given),
                         container_variables=_list_variables(given, spread, _mask_inside(given, process)),
                         port=port,
                         gpus=process.labels,
@@ -196,6 +197,13 @@ def _bind(builder: WordBuilder, given: LaunchCaseAll, pin: Pinning | None) -> Pi
         systemd=format_systemd(pin),
         why=reasons,
     )
+
+
+def _listen_on_all(given: LaunchCaseAll) -> tuple[Flag, ...]:
+    """The address inside a container; what of it is reachable is decided by the ports that are published."""
+    builder = WordBuilder(given.chosen.schema)
+    builder.add("host", "0.0.0.0", "all addresses of the container; the published port decides", needed=False)  # noqa: S104
+    return tuple(builder.flags)
 
 
 def _mask_inside(given: LaunchCaseAll, process: Process) -> AffinityMask:

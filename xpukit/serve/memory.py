@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from xpukit.facts.model_rules import find_rule
@@ -23,7 +25,7 @@ from xpukit.serve.model_types import Guess, Model
 from xpukit.serve.ways_out import list_ways_out
 from xpukit.serve.weights import size_rank, valid_tp
 
-__all__ = ("find_default", "fit_memory", "valid_tp")
+__all__ = ("apply_needs", "find_default", "fit_memory", "valid_tp")
 
 _GIB = 1 << 30
 _UNBOUNDED = 1 << 31  # tokens: beyond any model's limit
@@ -39,15 +41,18 @@ def fit_memory(
     host_memory_bytes: int | None = None,
     correction: Correction | None = None,
     available_gpus: int | None = None,
+    gpus_per_host: int | None = None,
     quantizations: tuple[str, ...] = (),
 ) -> MemoryPlan:
     """The memory plan of one launch. `quantization`: none, fp8, sym_int4, mxfp4 or stored.
 
-    `available_gpus` and `quantizations` are what `ways_out` may propose when it does not fit.
+    `available_gpus` and `quantizations` are what `ways_out` may propose when it does not fit; `gpus_per_host` (else all
+    that are available) bounds how many ranks load their weights through one host's memory.
     """
     parallel = parallel or Parallel()
-    settings = settings or MemorySettings()
-    host = HostMemory(total_bytes=host_memory_bytes, ranks=min(parallel.world, available_gpus or parallel.world))
+    settings = apply_needs(model, settings or MemorySettings())
+    on_host = gpus_per_host or available_gpus or parallel.world
+    host = HostMemory(total_bytes=host_memory_bytes, ranks=min(parallel.world, on_host))
     plan = _fit(model, quantization, device, parallel, settings, host, correction)
     if plan.fits:
         return plan
@@ -57,10 +62,29 @@ def fit_memory(
         host=host,
         correction=correction,
         available_gpus=available_gpus,
+        gpus_per_host=on_host if gpus_per_host or available_gpus else None,
         quantizations=quantizations,
         fit=_fit,
     )
     return msgspec.structs.replace(plan, ways_out=ways)
+
+
+def apply_needs(model: Model, settings: MemorySettings) -> MemorySettings:
+    """The settings under what the model's guide makes a launch set: latent attention off, int4 groups, state dtype."""
+    if not settings.engine.endswith("vllm"):
+        return settings
+    changes: dict[str, Any] = {}
+    for need in model.needs:
+        if not need.required:
+            continue
+        if need.value == "VLLM_MLA_DISABLE=1":
+            changes["mla"] = False
+        name, _, value = need.value.replace("=", " ").partition(" ")
+        if name == "VLLM_INT4_GROUP_SIZE" and value.isdigit() and settings.int4_group is None:
+            changes["int4_group"] = int(value)
+        if name == "--mamba-ssm-cache-dtype" and settings.state_dtype == "auto":
+            changes["state_dtype"] = value
+    return msgspec.structs.replace(settings, **changes) if changes else settings
 
 
 def find_default(name: str, settings: MemorySettings, device_bytes: int) -> float:

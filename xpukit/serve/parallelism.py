@@ -344,8 +344,8 @@ def _order(one: Candidate, objective: Objective, *, exact: bool) -> tuple[object
     far = one.crosses_nodes or cost_of(one.level) > cost_of("socket")
     return (
         one.fits is False,
-        # A pipeline is what remains where no number of tensor-parallel ranks fits, and even stages before uneven ones.
-        division.pp > 1,
+        # Where the number of ranks is free, a pipeline is what remains when no number of tensor-parallel ranks fits.
+        division.pp > 1 and not exact,
         0 if exact else division.world,
         far and division.tp > 1,
         division.pp,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.serve.memory_types import MemoryPlan
 from xpukit.serve.model_types import Guess
 from xpukit.serve.parallelism import Parallelism
@@ -30,12 +31,13 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flag(msgspec.Struct, frozen=True, kw_only=True):
-    """Words of the engine's command line that belong together, and why they are there."""
+    """Words of the engine's command line that belong together, what they mean, and why they are there."""
 
     words: tuple[str, ...]
     why: str
     kind: Origin = "rule"
     source: str = ""
+    intent: str = ""
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,10 @@ class PlannedEngine(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     setvars: str = ""
     setvars_why: str = ""
+    # How the image starts what it is given: "pass" (runs the whole command), "engine" (its entry point is the server:
+    # flags only), "shell" (its entry point does not pass arguments on, or loses variables: bash is put in its place).
+    start: Literal["pass", "engine", "shell"] = "pass"
+    models_dir: str = "/models"
 
 
 class PlannedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +88,7 @@ class PlannedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU (or tile) that a rank runs on, and the device nodes a container needs for it."""
+    """A GPU (or tile) that a rank can run on."""
 
     label: str
     device: int
@@ -92,10 +98,6 @@ class PlannedGpu(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     free_bytes: int | None = None
     numa_node: int | None = None
-    render_node: str = ""
-    card_node: str = ""
-    by_path: tuple[str, ...] = ()
-    gids: tuple[int, ...] = ()
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +112,11 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """One process to start. `node`: which machine (its address when known); `gpus` are labels, in rank order."""
+    """One process to start. `node`: which machine (its address when known); `gpus` are labels, in rank order.
+
+    `container_variables` and `container_flags` take the place of `variables` and of the flag of the address where it runs
+    in a container of its own: there it sees its GPUs only, and has to listen on all addresses to be reached.
+    """
 
     name: str
     role: Role
@@ -123,6 +129,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[str, ...] = ()
     mask: str = ""
     container_variables: tuple[Variable, ...] = ()
+    container_flags: tuple[Flag, ...] = ()
     pin: Pin = Pin()
 
     @property
@@ -140,11 +147,16 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Of which machine the plan is. `platform`: its name when it is only named (`--platform`)."""
+    """Of which machine the plan is. `platform`: its name when it is only named (`--platform`).
+
+    `access`: what a container needs of the host to use each GPU.
+    """
 
     host: str
     nodes: int
     gpus: tuple[PlannedGpu, ...]
+    access: tuple[GpuNodes, ...] = ()
+    vendor: str = "intel"
     excluded: tuple[str, ...] = ()
     memory_bytes: int | None = None
     numa_nodes: int = 0

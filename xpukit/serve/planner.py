@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.machine import Machine
 from xpukit.facts.engines import EngineSchema
 from xpukit.facts.launch import LaunchCase, Vendor
@@ -34,17 +35,10 @@ from xpukit.serve.weights import count_parameters
 _TASK_ORDER = ("generate", "chat", "embed", "score", "rerank", "transcription")
 
 
-class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """What a container needs to open a GPU's device nodes: links by PCI address and groups."""
-
-    by_path: tuple[str, ...] = ()
-    gids: tuple[int, ...] = ()
-
-
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of the machine beside the probe.
 
-    `evaluation`: the last run's results document; `access`: by PCI address; `own_flags`: what the image's parser accepts.
+    `evaluation`: the last run's results document; `access`: what containers need for each GPU; `own_flags`: what the image's parser accepts.
     """
 
     machine: Machine
@@ -52,7 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform | None = None
     evaluation: Mapping[str, Any] | None = None
     measured: HostMeasurements | None = None
-    access: Mapping[str, Access] = {}
+    access: tuple[GpuNodes, ...] = ()
     own_flags: EngineSchema | None = None
     find_correction: Callable[[str, Parallelism], Correction | None] | None = None
 
@@ -81,12 +75,13 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         pool=pool,
         nodes=nodes,
         device_id=device_id,
+        task=task,
         host_memory_bytes=machine.memory_bytes,
     )
     sizing = size_launch(given, make_settings(request, case, task), around.find_correction or (lambda name, division: None))
     case = _complete_case(case, given, sizing, request)
     placement = _place(pool, sizing, nodes)
-    ccl = read_ccl_mode(around.evaluation, machine, ranks=sizing.parallelism.tp * sizing.parallelism.pp)
+    ccl = read_ccl_mode(around.evaluation, machine, ranks=_count_talking(sizing.parallelism))
     case = _add_collective(case, request, ccl.environment, vendor)
     prediction = _predict(model, sizing, device_id, around.measured)
     built = build_launches(
@@ -179,6 +174,11 @@ def _complete_case(case: LaunchCase, given: SizingCase, sizing: Sizing, request:
     )
 
 
+def _count_talking(sizes: Parallelism) -> int:
+    """Ranks that exchange data: copies only do where they share experts."""
+    return sizes.world if sizes.ep > 1 else sizes.tp * sizes.pp
+
+
 def _add_collective(case: LaunchCase, request: ServeRequest, measured: Mapping[str, str], vendor: Vendor) -> LaunchCase:
     del measured
     if request.collective == "auto" or vendor != "intel":
@@ -227,7 +227,6 @@ def _summarize_machine(machine: Machine, pool: DevicePool, around: Surroundings,
     devices = {device.index: device for device in machine.devices}
 
     def describe(unit: Unit) -> PlannedGpu:
-        access = around.access.get(unit.bdf, Access())
         return PlannedGpu(
             label=unit.label,
             device=unit.device,
@@ -237,21 +236,35 @@ def _summarize_machine(machine: Machine, pool: DevicePool, around: Surroundings,
             memory_bytes=unit.memory_bytes,
             free_bytes=unit.free_bytes,
             numa_node=unit.numa_node,
-            render_node=unit.render_node,
-            card_node=unit.card_node,
-            by_path=access.by_path,
-            gids=access.gids,
         )
 
     return MachineSummary(
         host="" if around.platform is not None else around.host,
         nodes=nodes,
         gpus=tuple(describe(unit) for unit in pool.units),
+        access=around.access or _guess_access(machine),
+        vendor="nvidia" if pool.vendor == NVIDIA else "intel",
         excluded=tuple(f"{one.label} {one.bdf}: {one.reason}" for one in pool.excluded),
         memory_bytes=machine.memory_bytes,
         numa_nodes=len(machine.numa),
         platform=around.platform.name if around.platform is not None else "",
         assumptions=around.platform.assumptions if around.platform is not None else (),
+    )
+
+
+def _guess_access(machine: Machine) -> tuple[GpuNodes, ...]:
+    """Nodes by the names that a platform's GPUs usually have; groups are not known."""
+    return tuple(
+        GpuNodes(
+            index=device.index,
+            bdf=device.bdf,
+            name=device.name,
+            tiles=device.tiles,
+            render_node=device.render_node,
+            card_node=device.card_node,
+            numa_node=device.numa_node,
+        )
+        for device in machine.devices
     )
 
 
@@ -300,4 +313,4 @@ def _note_engine(chosen: EngineChoice) -> Sequence[str]:
     return (chosen.engine.label,) if chosen.engine.label else ()
 
 
-__all__ = ["DEFAULT_PORT", "Access", "Surroundings", "find_task", "make_plan"]
+__all__ = ["DEFAULT_PORT", "Surroundings", "find_task", "make_plan"]

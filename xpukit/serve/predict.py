@@ -15,7 +15,7 @@ from xpukit.facts.models import find_estimate
 from xpukit.serve.device_speed import DeviceSpeed, SpeedKind, time_all_reduce, time_linear
 from xpukit.serve.kv_cache import lay_out_kv, size_state
 from xpukit.serve.linear_shapes import LinearShape, count_expert_use, list_linears
-from xpukit.serve.memory import find_default
+from xpukit.serve.memory import apply_needs, find_default
 from xpukit.serve.memory_types import MemorySettings, Parallel
 from xpukit.serve.model_types import Model
 from xpukit.serve.weights import size_element
@@ -69,7 +69,7 @@ def predict_speed(
     concurrency: int = 1,
 ) -> Prediction:
     """What this launch should reach with requests of that shape."""
-    settings = settings or MemorySettings()
+    settings = apply_needs(model, settings or MemorySettings())
     shapes = list_linears(model, quantization=quantization, parallel=parallel, settings=settings)
     batch = max(1, math.ceil(concurrency / parallel.dp))
     context = prompt_tokens + output_tokens / 2

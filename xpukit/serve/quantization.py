@@ -160,6 +160,8 @@ def _make_choice(
     for need in model.list_needs("environment"):
         variable, _, value = need.value.partition("=")
         wanted = need.required or (candidate.name in need.source and variable != _OFFLOAD)
+        # The guides are vLLM's: another engine does not know its variables.
+        wanted = wanted and (plan.settings.engine.endswith("vllm") or not variable.startswith("VLLM_"))
         if wanted and all(variable != name for name, _, _ in environment):
             environment.append((variable, value, f"the model's guide sets it ({need.source})"))
     return QuantizationChoice(

@@ -16,10 +16,12 @@ from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, Memo
 from xpukit.serve.model_types import Model
 from xpukit.serve.parallelism import Candidate, ModelParts, Parallelism, check_parallelism, rank_candidates
 from xpukit.serve.plan_types import Rejected
-from xpukit.serve.quantization import QuantizationChoice, choose_quantization
+from xpukit.serve.quantization import QuantizationChoice, choose_quantization, list_quantizations
 from xpukit.serve.request import ServeRequest
 
 _SHOWN_REJECTED = 8
+# A context that is cut to what fits is a multiple of the first, and at least the second.
+_CONTEXT_STEP, _LEAST_CONTEXT = 256, 2048
 FindCorrection = Callable[[str, Parallelism], "Correction | None"]
 
 
@@ -43,6 +45,7 @@ class SizingCase(msgspec.Struct, frozen=True, kw_only=True):
     pool: DevicePool
     nodes: int
     device_id: str
+    task: str
     host_memory_bytes: int | None = None
 
 
@@ -92,74 +95,146 @@ def size_launch(given: SizingCase, settings: MemorySettings, find_correction: Fi
     request, pool = given.request, given.pool
     if not pool.units:
         raise UsageError("there is no GPU to plan for", hint=_hint_no_gpu(pool))
-    parts = find_parts(given.model)
-    _check_asked(given, parts)
-    plans: dict[tuple[str, Parallelism], MemoryPlan] = {}
-
-    def fit(name: str, division: Parallelism) -> MemoryPlan:
-        key = (name, division)
-        if key not in plans:
-            plans[key] = fit_memory(
-                given.model,
-                quantization=name,
-                device=_find_device(pool, division.world, given.nodes),
-                parallel=Parallel(tp=division.tp, pp=division.pp, dp=division.dp, expert_parallel=division.ep > 1),
-                settings=settings,
-                host_memory_bytes=given.host_memory_bytes,
-                correction=find_correction(name, division),
-                available_gpus=len(pool.units) * given.nodes,
-            )
-        return plans[key]
-
-    def is_enough(plan: MemoryPlan) -> bool:
-        return plan.fits and (request.concurrency is None or plan.concurrency >= request.concurrency)
-
-    def list_divisions(name: str) -> tuple[Candidate, ...]:
-        return rank_candidates(
-            parts,
-            pool,
-            given.case.engine,
-            tp=request.tp,
-            pp=request.pp if request.pp is not None else (1 if request.tp is not None else None),
-            dp=request.dp if request.dp is not None else 1,
-            ep=request.ep,
-            nodes=given.nodes,
-            fits=lambda division: is_enough(fit(name, division)),
-            objective=request.objective,
-        )
-
-    def best(name: str) -> MemoryPlan:
-        found = list_divisions(name)
-        if not found:
-            raise UsageError(_describe_no_division(given, parts), hint=_hint_division(given))
-        return fit(name, found[0].parallelism)
-
+    sizer = _Sizer(given, settings, find_correction)
+    _check_asked(given, sizer.parts)
     chosen = choose_quantization(
         given.model,
         engine=given.case.engine,
         version=given.case.version,
         device_id=given.device_id,
-        fits=best,
+        fits=lambda name: sizer.choose(name).memory,
         asked=request.quantization or None,
     )
-    candidates = list_divisions(chosen.name)
-    first = candidates[0]
-    division = msgspec.structs.replace(first.parallelism, replicas=request.replicas)
+    best = sizer.choose(chosen.name)
     return Sizing(
         quantization=chosen,
-        parallelism=division,
-        memory=fit(chosen.name, first.parallelism),
-        reasons=first.reasons,
-        warnings=first.warnings,
+        parallelism=msgspec.structs.replace(best.candidate.parallelism, replicas=request.replicas),
+        memory=best.memory,
+        reasons=(*best.candidate.reasons, *best.reasons),
+        warnings=best.candidate.warnings,
         rejected=tuple(
             Rejected(
                 parallelism=one.parallelism.describe(),
                 fits=one.fits,
                 why="; ".join((*one.reasons, *one.warnings)) or "more ranks than are needed",
             )
-            for one in candidates[1 : _SHOWN_REJECTED + 1]
+            for one in best.others[:_SHOWN_REJECTED]
         ),
     )
+
+
+class _Best(msgspec.Struct, frozen=True, kw_only=True):
+    """The division taken for a quantization, and the others."""
+
+    candidate: Candidate
+    memory: MemoryPlan
+    others: tuple[Candidate, ...]
+    reasons: tuple[str, ...] = ()
+
+
+class _Sizer:
+    """Memory plans of divisions, each made once."""
+
+    def __init__(self, given: SizingCase, settings: MemorySettings, find_correction: FindCorrection) -> None:
+        self.given = given
+        self.parts = find_parts(given.model)
+        self._settings = settings
+        self._find_correction = find_correction
+        self._total = len(given.pool.units) * given.nodes
+        self._plans: dict[tuple[str, Parallelism, int | None], MemoryPlan] = {}
+        self._chosen: dict[str, _Best] = {}
+        case = given.case
+        listed = list_quantizations(
+            given.model, engine=case.engine, version=case.version, device_id=given.device_id
+        )
+        self._allowed = tuple(one.name for one in listed if one.allowed)
+
+    def choose(self, name: str) -> _Best:
+        """The best division for a quantization.
+
+        The fewest GPUs in which requests of the model's full length fit; else, where no length was asked for, the
+        division with the longest requests; else the one that comes nearest.
+        """
+        if name not in self._chosen:
+            self._chosen[name] = self._choose(name)
+        return self._chosen[name]
+
+    def _choose(self, name: str) -> _Best:
+        request = self.given.request
+        candidates = self._rank(name)
+        if not candidates:
+            raise UsageError(_describe_no_division(self.given, self.parts), hint=_hint_division(self.given))
+        if candidates[0].fits:
+            return self._take(name, candidates[0], candidates, self._fit(name, candidates[0].parallelism))
+        if request.context is None:
+            shorter = [(one, self._fit_shorter(name, one.parallelism)) for one in candidates]
+            fitting = [(one, plan) for one, plan in shorter if plan is not None and self._is_enough(plan)]
+            if fitting:
+                one, plan = max(fitting, key=lambda pair: (pair[1].asked_context, -pair[0].parallelism.world))
+                full = self.given.model.architecture.max_positions
+                why = f"requests of {plan.asked_context:,} tokens fit, not of the {full:,} that the model can take"
+                fitted = msgspec.structs.replace(one, fits=True)
+                return self._take(name, fitted, candidates, plan, why)
+        nearest = min(candidates, key=lambda one: self._fit(name, one.parallelism).short_bytes)
+        plan = self._fit(name, nearest.parallelism)
+        if plan.fits:
+            short = f"{plan.concurrency:.2f} requests of {plan.asked_context:,} tokens fit at a time"
+            plan = msgspec.structs.replace(plan, fits=False, reason=f"{short}, {request.concurrency} were asked for")
+        return self._take(name, nearest, candidates, plan)
+
+    def _take(
+        self, name: str, one: Candidate, candidates: tuple[Candidate, ...], plan: MemoryPlan, why: str = ""
+    ) -> _Best:
+        others = tuple(other for other in candidates if other.parallelism != one.parallelism)
+        return _Best(candidate=one, memory=plan, others=others, reasons=(why,) if why else ())
+
+    def _rank(self, name: str) -> tuple[Candidate, ...]:
+        request = self.given.request
+        found = rank_candidates(
+            self.parts,
+            self.given.pool,
+            self.given.case.engine,
+            tp=request.tp,
+            pp=request.pp if request.pp is not None else (1 if request.tp is not None else None),
+            dp=request.dp if request.dp is not None else 1,
+            ep=request.ep,
+            nodes=self.given.nodes,
+            fits=lambda division: self._is_enough(self._fit(name, division)),
+            objective=request.objective,
+        )
+        return tuple(one for one in found if one.parallelism.world * request.replicas <= self._total)
+
+    def _is_enough(self, plan: MemoryPlan) -> bool:
+        wanted = self.given.request.concurrency
+        return plan.fits and (wanted is None or plan.concurrency >= wanted)
+
+    def _fit_shorter(self, name: str, division: Parallelism) -> MemoryPlan | None:
+        """The plan for the longest requests that do fit; None where they would be too short to be of use."""
+        most = self._fit(name, division).max_context // (self.given.request.concurrency or 1)
+        length = most // _CONTEXT_STEP * _CONTEXT_STEP
+        return self._fit(name, division, length) if length >= _LEAST_CONTEXT else None
+
+    def _fit(self, name: str, division: Parallelism, length: int | None = None) -> MemoryPlan:
+        key = (name, division, length)
+        if key not in self._plans:
+            given = self.given
+            settings = self._settings
+            if length is not None:
+                batch = find_batched_tokens(given.request, given.case, given.task, length)
+                settings = msgspec.structs.replace(settings, max_model_len=length, max_num_batched_tokens=batch)
+            self._plans[key] = fit_memory(
+                given.model,
+                quantization=name,
+                device=_find_device(given.pool, division.world * given.request.replicas, given.nodes),
+                parallel=Parallel(tp=division.tp, pp=division.pp, dp=division.dp, expert_parallel=division.ep > 1),
+                settings=settings,
+                host_memory_bytes=given.host_memory_bytes,
+                correction=self._find_correction(name, division),
+                available_gpus=self._total,
+                gpus_per_host=len(given.pool.units),
+                quantizations=self._allowed,
+            )
+        return self._plans[key]
 
 
 def _find_device(pool: DevicePool, world: int, nodes: int) -> DeviceMemory:

@@ -30,14 +30,27 @@ def rewrite_command(
     """The new command, what was changed in it, and what is still wrong."""
     words = list(argv)
     corrections: list[Correction] = []
+    problems = read_command(words, schema, env={}).problems
     # Each turn rewrites one place; no place is rewritten to something that is rewritten again, but data can be wrong.
     for _ in range(2 * len(words) + 8):
-        problems = read_command(words, schema, env={}).problems
-        correction = next((made for problem in problems if (made := _correct(words, problem)) is not None), None)
-        if correction is None:
+        for problem in problems:
+            tried = list(words)
+            correction = _correct(tried, problem)
+            if correction is None:
+                continue
+            after = read_command(tried, schema, env={}).problems
+            # Broken words may hang together in ways that no row knows of: what gets worse is left alone.
+            if _count_errors(after) <= _count_errors(problems):
+                words, problems = tried, after
+                corrections.append(correction)
+                break
+        else:
             break
-        corrections.append(correction)
-    return tuple(words), tuple(corrections), read_command(words, schema, env={}).problems
+    return tuple(words), tuple(corrections), problems
+
+
+def _count_errors(problems: Sequence[Problem]) -> int:
+    return sum(problem.severity == "error" for problem in problems)
 
 
 def _correct(words: list[str], problem: Problem) -> Correction | None:

@@ -41,13 +41,14 @@ def list_ways_out(
     host: HostMemory,
     correction: Correction | None,
     available_gpus: int | None,
+    gpus_per_host: int | None,
     quantizations: tuple[str, ...],
     fit: Fit,
 ) -> tuple[WayOut, ...]:
     """At most three, cheapest first, each checked by planning it again: settings, weights, devices."""
 
     def try_it(quantization: str, parallel: Parallel, settings: MemorySettings) -> MemoryPlan:
-        here = HostMemory(total_bytes=host.total_bytes, ranks=min(parallel.world, available_gpus or parallel.world))
+        here = HostMemory(total_bytes=host.total_bytes, ranks=min(parallel.world, gpus_per_host or parallel.world))
         return fit(model, quantization, plan.device, parallel, settings, here, correction)
 
     ways = [

@@ -158,7 +158,7 @@ def size_rank(
     layers = max(1, model.architecture.layers)
     stage_share = math.ceil(layers / parallel.pp) / layers
     factor, factor_why = scale_to_stored(model)
-    for part in list_parts(model.architecture):
+    for part in _list_held_parts(model):
         if part.place == "extra" and not settings.mtp:
             continue
         quantized = is_quantized(part, quantization, model.quantization)
@@ -176,6 +176,24 @@ def size_rank(
         ends = max(ends, model.architecture.vocabulary * model.architecture.hidden * wide / parallel.tp)
     total = round(stages["layers"] + stages["extra"] + ends)
     return total, tuple(sorted(rows, key=lambda row: -row.bytes))
+
+
+def _list_held_parts(model: Model) -> tuple[WeightPart, ...]:
+    """The parts by formula; where the headers could be read, those that are on disk, whatever the formula expects."""
+    parts = list_parts(model.architecture)
+    held = model.stored.parts if model.stored is not None else {}
+    if not held:
+        return parts
+    named = {part.name for part in parts}
+    # Fused or unknown tensors: counted whole on every rank. A head beside tied embeddings is not loaded.
+    rest = [name for name in held if name not in named and not (name == "head" and model.architecture.tied)]
+    return (
+        *(part for part in parts if part.name in held),
+        *(
+            WeightPart(name=name, elements=held[name] // 2, split="none", place="extra" if name == "mtp" else "layers")
+            for name in rest
+        ),
+    )
 
 
 def scale_to_stored(model: Model) -> tuple[float, str]:

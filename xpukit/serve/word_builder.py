@@ -52,7 +52,7 @@ class WordBuilder:
             return False
         self._drop(spelled.words)
         why = f"{why}; {spelled.note}" if spelled.note else why
-        self.flags.append(Flag(words=spelled.words, why=why, kind=kind, source=source))
+        self.flags.append(Flag(words=spelled.words, why=why, kind=kind, source=source, intent=intent))
         return True
 
     def add_words(self, words: Sequence[str], why: str, *, kind: Origin = "rule", source: str = "") -> None:

@@ -56,3 +56,10 @@ def test_full_text_of_a_big_server(capsys: pytest.CaptureFixture[str], golden: G
 def test_the_script_of_fixes_is_shell(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     run(["doctor", "--fix", "--from", str(RECORDED / "b60_x4_slot.tar.xz")])
     golden("doctor-fix-b60_x4_slot.txt", capsys.readouterr().out)
+
+
+def test_no_module_is_loaded_into_a_kernel_that_does_not_know_the_device(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["doctor", "--fix", "--from", str(RECORDED / "unbound.tar.xz")])
+    said = capsys.readouterr().out
+    assert "\nsudo apt-get install linux-generic-hwe-24.04\n" in said
+    assert "\nsudo modprobe xe\n" not in said

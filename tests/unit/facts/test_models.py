@@ -16,7 +16,7 @@ from xpukit.serve.model_config import read_architecture, read_quantization
 from xpukit.serve.model_types import Model
 from xpukit.serve.weights import count_active, count_parameters
 
-# Parameters in units of 1e9, as the models' authors publish them.
+# Parameters in units of 1e9, as the authors publish them (Intern-S1-Pro: "1T" by its guide, 917 by its config.json).
 PUBLISHED = {
     "gpt-oss-20b": 20.9, "gpt-oss-120b": 116.8, "qwen2.5-7b": 7.62, "qwen2.5-14b": 14.8, "qwen2.5-32b": 32.8,
     "llama-3.1-8b": 8.03, "llama-3.1-70b": 70.6, "deepseek-v2-lite": 15.7, "qwen3-8b": 8.19, "qwen3-14b": 14.8,
@@ -25,7 +25,7 @@ PUBLISHED = {
     "gemma-3-27b": 27.4, "qwen2-vl-7b": 8.29, "qwen2.5-vl-7b": 8.29, "glm-4.1v-9b": 10.3, "ernie-4.5-vl-28b-a3b": 29.4,
     "whisper-large-v3": 1.55, "whisper-medium": 0.77, "bge-m3": 0.57, "qwen3-next-80b-a3b": 80.0,
     "qwen3.6-35b-a3b": 35.1, "qwen3.5-122b-a10b": 122.6, "deepseek-r1": 671.0, "intern-s1": 241.0, "dots.ocr": 3.04,
-    "kimi-vl-a3b": 16.4, "glm-4.7-flash": 30.0,
+    "kimi-vl-a3b": 16.4, "glm-4.7-flash": 30.0, "intern-s1-pro": 917.0,
 }  # fmt: skip
 ACTIVE = {"qwen3-30b-a3b": 3.3, "qwen3-235b-a22b": 22.0, "mixtral-8x7b": 12.9, "deepseek-r1": 37.0, "gpt-oss-120b": 5.1}
 
@@ -42,7 +42,8 @@ def make(name: str) -> Model:
 
 def test_every_model_has_a_source_a_task_and_a_shape_or_a_size() -> None:
     for entry in models.list_models():
-        assert entry.source and entry.tasks, entry.id
+        assert entry.source, entry.id
+        assert entry.tasks, entry.id
         assert (models.find_config(entry.config) is not None) != (entry.guessed_billions is not None), entry.id
         assert all(need.source for need in entry.needs), entry.id
     assert max(Counter(entry.id.lower() for entry in models.list_models()).values()) == 1

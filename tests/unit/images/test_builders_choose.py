@@ -53,6 +53,20 @@ class Clients(LiveHost):
         return Ran(argv=tuple(argv), rc=1, err=NO_BUILDX.encode())
 
 
+def test_plugins_are_looked_for_where_the_client_will() -> None:
+    asked = []
+
+    class Watching(Clients):
+        def run(self, argv, *, env=None, **options):  # type: ignore[no-untyped-def]
+            asked.append(dict(env or {}))
+            return super().run(argv, env={k: v for k, v in (env or {}).items() if k == "DOCKER_BUILDKIT"}, **options)
+
+    host = Watching({"/usr/bin/docker": ("0.13.1+ds1", True)}, {"DOCKER_CONFIG": "/etc/own", "HOME": "/home/a"})
+    builder = choose_builder(host)
+    assert (builder.kind, builder.version) == ("buildx", "0.13.1+ds1")  # Debian's version has no v
+    assert asked[0] == {"DOCKER_CONFIG": "/etc/own", "HOME": "/home/a"}
+
+
 def test_buildx_comes_first() -> None:
     builder = choose_builder(Clients({"/usr/bin/docker": ("v0.17.1", False)}))
     assert builder == Builder(kind="buildx", program="/usr/bin/docker", version="v0.17.1", provenance=True)

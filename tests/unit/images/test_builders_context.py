@@ -11,7 +11,7 @@ import pytest
 
 from xpukit.core.errors import UsageError
 from xpukit.images.build import ContextFile, Rendered
-from xpukit.images.builders.context import list_context, pack_context, write_context
+from xpukit.images.builders.context import list_context, name_context, pack_context, write_context
 
 
 def render(*files: ContextFile) -> Rendered:
@@ -90,3 +90,18 @@ def test_one_file_as_a_tree(tmp_path: Path) -> None:
     (house / "link.pem").symlink_to(house / "b.whl")
     entry = list_context(GOOD, {"ca.pem": house / "link.pem"})[2]
     assert (entry.path, entry.size_bytes) == ("ca.pem", 7)
+
+
+def test_no_two_contexts_have_one_name(tmp_path: Path) -> None:
+    house = make_house(tmp_path)
+    trees = {"wheelhouse": house}
+    name = name_context(GOOD, trees)
+    assert name == name_context(GOOD, dict(trees))
+    edited = render(
+        ContextFile(path="Dockerfile", content=b"FROM y\n"), ContextFile(path="a/run.sh", content=b"#!", mode=0o755)
+    )
+    others = [name_context(edited, trees), name_context(GOOD), name_context(GOOD, trees, epoch=1)]
+    (house / "b.whl").write_bytes(b"WHEEL B")  # the same size
+    os.utime(house / "b.whl", ns=(1, 1))
+    others.append(name_context(GOOD, trees))
+    assert len({name, *others}) == 5

@@ -18,7 +18,7 @@ from xpukit.host.answers import FileAnswer
 from xpukit.host.overlay import OverlayHost
 from xpukit.images.cdi import build_cdi, check_cdi, find_needed_version
 from xpukit.images.cdi_file import compare_cdi, encode_cdi, render_systemd, write_cdi
-from xpukit.images.devices import GpuNodes, find_gpu_nodes
+from xpukit.container.gpu_nodes import GpuNodes, find_gpu_nodes
 
 # The parts of the Container Device Interface's JSON schema that we use, written after its SPEC.md (1.1.0).
 _EDITS = {

@@ -17,7 +17,7 @@ from xpukit.core.errors import ExternalError
 from xpukit.facts.recipes import Recipe, load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ExecAnswer, ImageInfo
-from xpukit.images.devices import GpuNodes, NodeGroup
+from xpukit.container.gpu_nodes import GpuNodes, NodeGroup
 from xpukit.images.smoke_environment import MARK, compare_environments, find_environment, parse_check_lines
 from xpukit.images.smoke_report import SmokeCheck, SmokeReport, judge_checks
 from xpukit.images.smoke_test import STRANGE_FLAG, smoke_test

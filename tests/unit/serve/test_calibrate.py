@@ -81,6 +81,10 @@ def test_a_corrected_plan_meets_the_log() -> None:
     assert f"{plan.concurrency:.2f}" == "6.36"
     assert plan.weights_bytes == round(14.2717 * GIB)
     assert plan.fits
+    again = derive_correction(
+        plan, log, model, host_key="h", model_key=SEED, created="2026-11-21T16:00:00Z", source="start.log"
+    )
+    assert again == correction
 
 
 def test_a_log_with_the_cache_only() -> None:

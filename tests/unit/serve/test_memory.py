@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.serve.model_files import B60, GIB, get_model, set_up
-from xpukit.serve.memory import find_default, fit_memory
+from xpukit.serve.memory import apply_needs, find_default, fit_memory
 from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, MemorySettings, Parallel, WayOut
 
 ONLINE = ("fp8", "sym_int4")
@@ -192,6 +192,16 @@ def test_a_correction_moves_the_cache() -> None:
     row = next(row for row in moved.rows if row.name == "calibration")
     assert row.origin == "measured"
     assert "a.log" in row.why
+
+
+def test_what_the_model_s_guide_sets_is_planned_with() -> None:
+    plan = fit("deepseek-ai/DeepSeek-V2-Lite", "fp8", max_model_len=4096)
+    assert plan.settings.mla is False
+    assert plan.kv_bytes_per_token == 27 * 2 * 16 * 192 * 2
+    other = apply_needs(get_model("deepseek-ai/DeepSeek-V2-Lite"), MemorySettings(engine="sglang"))
+    assert other.mla is True
+    diffusion = apply_needs(get_model("google/diffusiongemma-26B-A4B-it"), set_up())
+    assert (diffusion.int4_group, diffusion.state_dtype) == (32, "float16")
 
 
 def test_guesses_are_listed() -> None:

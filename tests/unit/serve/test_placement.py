@@ -11,6 +11,7 @@ from tests.machines.recorded_machines import list_machines, read_machine
 from tests.unit.serve.random_machines import make_machines
 from xpukit.core.errors import UsageError
 from xpukit.core.machine import Device, Machine, Sensor
+from xpukit.probe.topology import join_topology
 from xpukit.serve.devices import find_units
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.placement import localize, place
@@ -148,20 +149,24 @@ def test_what_is_left_stays_whole() -> None:
 
 
 def test_the_worst_group_counts_more_than_the_sum() -> None:
-    """Two near pairs are better than one very near and one across sockets."""
+    """Two pairs within a node are better than one below a switch and one across sockets."""
     machine = read_machine("b60x8_2s")
-    order = (0, 1, 4, 2, 5, 6, 7, 3)  # what Level Zero counts
+    # GPU0 and GPU1 below the switch, GPU4 and GPU5 moved to their node, GPU6 on the other one.
+    order = (4, 0, 1, 6, 5, 2, 3, 7)
     devices = tuple(
         msgspec.structs.replace(
             device,
+            numa_node=0 if device.index in (4, 5) else device.numa_node,
             level_zero_index=order.index(device.index),
             extra={"level_zero": {"driver_index": 0, "masks_flat": [order.index(device.index)]}},
         )
         for device in machine.devices
     )
-    pool = find_units(msgspec.structs.replace(machine, devices=devices), only=["0", "1", "4", "2", "5", "6", "7"])
+    moved = msgspec.structs.replace(machine, devices=devices, topology=join_topology(devices, (), machine.numa))
+    pool = find_units(moved, only=["GPU4", "GPU0", "GPU1", "GPU6", "GPU5"])
     placement = place(pool, Parallelism(tp=2, dp=2))
-    assert cost_of(placement.worst_level) <= cost_of("node")
+    assert placement.processes[0].labels == ("GPU4", "GPU0", "GPU1", "GPU5")
+    assert placement.worst_level == "node"
 
 
 def test_tensor_parallel_goes_below_the_switch_and_replicas_do_not_break_it_up() -> None:

@@ -159,6 +159,8 @@ def test_platform_groups() -> None:
 def test_variables_of_the_model_s_guide() -> None:
     choice = choose("deepseek-ai/DeepSeek-V2-Lite", asked="fp8")
     assert ("VLLM_MLA_DISABLE", "1") in {item[:2] for item in choice.environment}
+    other = choose("deepseek-ai/DeepSeek-V2-Lite", engine="sglang", version="0.5.20", tp=2)
+    assert other.environment == ()
     names = {item[0] for item in choose("Qwen/Qwen3.6-27B", asked="sym_int4", length=4096).environment}
     assert "VLLM_QUANTIZE_Q40_LIB" in names
     assert "VLLM_QUANTIZE_Q40_LIB" not in {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.serve.model_files import get_model, write_directory
+from tests.unit.serve.model_files import LLAMA, get_model, write_directory, write_safetensors
 from xpukit.host.live import LiveHost
 from xpukit.serve.memory_types import MemorySettings, Parallel, size_dtype
 from xpukit.serve.model import resolve_model
@@ -134,6 +134,24 @@ def test_bytes_on_disk_are_taken_as_they_are(tmp_path: Path) -> None:
     assert {row.origin for row in rows} == {"fact"}
     half = size_rank(model, quantization="fp8", parallel=Parallel(), settings=SETTINGS)[0]
     assert total / 2 < half < total
+
+
+def test_what_is_on_disk_counts_whatever_it_is_called(tmp_path: Path) -> None:
+    # Query, key and value in one tensor, an odd one, and a head that tied embeddings make useless.
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "tie_word_embeddings": True}))
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (1024, 256),
+        "lm_head.weight": (1024, 256),
+        "model.layers.0.self_attn.qkv_proj.weight": (384, 256),
+        "model.layers.0.brand_new.weight": (100, 100),
+    }
+    write_safetensors(tmp_path / "model.safetensors", shapes)
+    model = resolve_model(str(tmp_path), LiveHost())
+    one, rows = size_rank(model, quantization="none", parallel=Parallel(), settings=SETTINGS)
+    assert one == 2 * (1024 * 256 + 384 * 256 + 100 * 100)
+    assert {row.name for row in rows} == {"embedding", "attention", "other"}
+    two = size_rank(model, quantization="none", parallel=Parallel(tp=2), settings=SETTINGS)[0]
+    assert two == 1024 * 256 + 384 * 256 + 2 * 100 * 100
 
 
 def test_an_index_without_its_shards_scales_the_formula(tmp_path: Path) -> None:

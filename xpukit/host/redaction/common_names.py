@@ -185,7 +185,12 @@ def is_distinct(name: str) -> bool:
 
 def is_distinct_domain(name: str) -> bool:
     """The same for a domain: `internal` is a word, `lab.acme-corp.net` is not."""
-    return len(name) >= 6 and not is_common(name) and ("." in name or name.lower() not in _GENERIC_DOMAINS | _WORDS)
+    return (
+        len(name) >= 6
+        and not is_common(name)
+        and not _MODEL.fullmatch(name.lower())
+        and ("." in name or name.lower() not in _GENERIC_DOMAINS | _WORDS)
+    )
 
 
 def is_distinct_serial(name: str) -> bool:

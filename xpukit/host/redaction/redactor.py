@@ -59,6 +59,11 @@ _LABEL_LIMIT = 160
 _REMEMBERED_CHARS = 400
 
 
+def is_literal(kind: str, name: str) -> bool:
+    """Whether a name must not stand anywhere: those that are looked for in all text once they are known."""
+    return len(name) >= 6 and _IS_DISTINCT[kind](name) if kind in _IS_DISTINCT else len(name) >= 8
+
+
 def list_rules() -> tuple[Rule, ...]:
     """Every rule once, by name."""
     return tuple({rule.name: rule for rule in RULES}.values())
@@ -113,6 +118,8 @@ class Redactor:
         """The text without secrets and names. Doing it again changes nothing."""
         if text in self._harmless and not self.label:
             return text
+        if self._shorts and len(text) <= _REMEMBERED_CHARS:
+            text = "\0".join(self._shorts.get(word, word) for word in text.split("\0"))
         given, seen = text, Text(text)
         for rule in self._rules:
             changed = rule.run(seen, self)
@@ -159,7 +166,7 @@ class Redactor:
 
     def scrub_words(self, words: Iterable[str]) -> tuple[str, ...]:
         """An argument list: a flag and its value may be two words."""
-        given = tuple(self._shorts.get(word, word) for word in words)
+        given = tuple(words)
         scrubbed = tuple(self("\0".join(given)).split("\0")) if given else ()
         return scrubbed if len(scrubbed) == len(given) else tuple(self(word) for word in given)
 
@@ -212,10 +219,7 @@ class Redactor:
             name
             for kind, known in self.map.names.items()
             for name in known
-            if len(name) >= 6
-            and not name.isalpha()
-            and not name.isdigit()
-            and _IS_DISTINCT.get(kind, is_distinct)(name)
+            if not name.isalpha() and not name.isdigit() and is_literal(kind, name)
         }
         return frozenset(found - set(self.map.names.get("ipv4-net", {})) | set(self._secrets.by_text))
 

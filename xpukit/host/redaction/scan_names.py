@@ -167,7 +167,7 @@ NAME_RULES: tuple[ScanRule, ...] = (
     build_scan_rule("account", r"(?m)^(?P<v>[A-Za-z][\w.\-]{2,}):[^:\s]*:[1-5]\d{3}:\d+:", _is_real_user, ":"),
     build_scan_rule(
         "mail",
-        r"(?<![\w./@+%\-])[A-Za-z0-9][\w.+%\-]{0,63}@(?!example\.invalid)(?:[A-Za-z0-9][A-Za-z0-9\-]*\.)+"
+        r"(?<![\w./@+%\-])[A-Za-z0-9][\w.+%\-]{0,63}@(?!(?i:example\.invalid))(?:[A-Za-z0-9][A-Za-z0-9\-]*\.)+"
         + NO_MAIL_ENDING
         + r"[A-Za-z]{2,12}(?![\w/@\-])(?!:\S)(?!\.\w)",
         lambda m: DONE not in m.group() and not m.group().startswith("git@"),

@@ -65,7 +65,7 @@ SECRET_RULES: tuple[ScanRule, ...] = (
     build_scan_rule("bot-token", r"(?<!\d)\d{8,10}:AA[\w\-]{30}", always, ":aa"),
     build_scan_rule("web-hook", r"hooks\.slack\.com/\w+/(?!\[REDACTED)[A-Za-z0-9]", always, "hooks.slack"),
     build_scan_rule("web-token", r"(?<![A-Za-z0-9])eyJ[\w\-]{8,}\.[\w\-]{4,}", always, "eyj"),
-    build_scan_rule("password-hash", r"\$(?:[1567y]|2[aby]|apr1|argon2id?)\$[^\s\"']{12}", always, "$"),
+    build_scan_rule("password-hash", r"\$(?:[1567y]|2[aby]|apr1|argon2id?)\$[A-Za-z0-9./$=,+]{12}", always, "$"),
     build_scan_rule(
         "key-block",
         r"-----BEGIN [A-Z0-9 ]+-----(?:\s|\\+[nr])*(?!\[REDACTED)[A-Za-z0-9+/]{12}|[A-Za-z0-9+/=]{12,}(?:\s"
@@ -92,7 +92,9 @@ SECRET_RULES: tuple[ScanRule, ...] = (
         "=",
     ),
     build_scan_rule("tunnel-key", r"(?:\t|^)[A-Za-z0-9+/]{43}=\t", always, "=\t"),
-    build_scan_rule("url-login", r"://[^\s/:@\"'<>]*:(?P<v>[^\s/\"'<>]+?)@[\w\[]", _is_login, "@"),
+    build_scan_rule(
+        "url-login", r"(?<=[A-Za-z0-9])://[^\s/:@\"'<>\\?#]*:(?P<v>[^\s/\"'<>\\?#]+?)@[\w\[]", _is_login, "@"
+    ),
     build_scan_rule(
         "url-login", r"(?i:://|%3a%2f%2f)[^\s/@%]{1,60}(?::|%3a|%3A)(?P<v>[^\s/@]{1,99}?)%40", _is_login, "%40"
     ),

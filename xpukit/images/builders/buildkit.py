@@ -14,7 +14,7 @@ from xpukit.host.docker_client import PROXY_NAMES, run_client
 from xpukit.host.door import Host
 from xpukit.images.build import BuildEvent, Rendered
 from xpukit.images.builders.choose import Builder
-from xpukit.images.builders.context import write_context
+from xpukit.images.builders.context import name_context, write_context
 from xpukit.images.builders.labels import list_missing_labels
 from xpukit.images.builders.parse import BuildKitParser, BuildSummary
 
@@ -114,7 +114,8 @@ def run_buildkit(
 ) -> BuildEnd:
     """Write the context, run the client, read what it says. Ctrl-C ends the client, which cancels the build."""
     with tempfile.TemporaryDirectory(prefix="xpukit-build-") as place:
-        context, id_file = Path(place) / "context", Path(place) / "image-id"
+        context = Path(place) / name_context(rendered, trees, epoch=source_date_epoch or 0)
+        id_file = Path(place) / "image-id"
         write_context(rendered, context, trees=trees, epoch=source_date_epoch or 0)
         command = plan_command(
             rendered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import msgspec
@@ -13,6 +14,8 @@ from xpukit.images.build import BuilderKind
 # A machine may have several docker clients; only some of them can use BuildKit.
 _CLIENT_PATHS = ("/usr/bin/docker", "/usr/local/bin/docker", "/snap/bin/docker")
 _ASK_S = 20.0
+# "github.com/docker/buildx v0.17.1 0123abc"; Debian's has no v.
+_VERSION = re.compile(r"\s(v?\d+\.\d+\S*)")
 
 
 class Builder(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +66,20 @@ def _list_clients(host: Host) -> tuple[str, ...]:
     return tuple(paths)
 
 
+def _read_environment(host: Host) -> dict[str, str]:
+    """Where the client looks for its plugins, as it will when it builds."""
+    found = {name: host.env(name).value for name in ("DOCKER_CONFIG", "HOME")}
+    return {name: value for name, value in found.items() if value}
+
+
 def _find_buildx(host: Host, clients: tuple[str, ...]) -> BuilderOffer:
+    env = _read_environment(host)
     for program in clients:
-        said = host.run([program, "buildx", "version"], timeout_s=_ASK_S)
+        said = host.run([program, "buildx", "version"], env=env, timeout_s=_ASK_S)
         if said.ok:
-            version = next((word for word in said.text.split() if word[:1] == "v" and word[1:2].isdigit()), "")
-            options = host.run([program, "buildx", "build", "--help"], timeout_s=_ASK_S).text
+            found = _VERSION.search(said.text)
+            version = found[1] if found else ""
+            options = host.run([program, "buildx", "build", "--help"], env=env, timeout_s=_ASK_S).text
             builder = Builder(kind="buildx", program=program, version=version, provenance="--provenance" in options)
             return BuilderOffer(kind="buildx", builder=builder, reason=f"{program} has buildx {version}".rstrip())
     reason = f"{', '.join(clients)}: without the plugin buildx" if clients else "no docker client is installed"
@@ -78,7 +89,8 @@ def _find_buildx(host: Host, clients: tuple[str, ...]) -> BuilderOffer:
 def _find_buildkit(host: Host, clients: tuple[str, ...]) -> BuilderOffer:
     for program in clients:
         # Clients up to 20.10 speak BuildKit themselves and then offer --secret; later ones refuse without buildx.
-        said = host.run([program, "build", "--help"], env={"DOCKER_BUILDKIT": "1"}, timeout_s=_ASK_S)
+        env = {**_read_environment(host), "DOCKER_BUILDKIT": "1"}
+        said = host.run([program, "build", "--help"], env=env, timeout_s=_ASK_S)
         if said.ok and "--secret" in said.text:
             shown = host.run([program, "--version"], timeout_s=_ASK_S).text
             version = shown.partition("version ")[2].partition(",")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -41,6 +42,22 @@ def list_context(rendered: Rendered, trees: Mapping[str, Path] | None = None) ->
         for entry in _walk_tree(_check_path(name), Path(source)):
             _add(entries, entry)
     return tuple(entries[path] for path in sorted(entries))
+
+
+def name_context(rendered: Rendered, trees: Mapping[str, Path] | None = None, *, epoch: int = 0) -> str:
+    """A name for the context's directory that no other content has.
+
+    buildx keeps what was sent last under the directory's name, and takes a file of the same size and time for the same
+    file. All our times are `epoch`: under one name, a build would get a file of the build before it.
+    """
+    digest = hashlib.sha256(f"{epoch}".encode())
+    for file in rendered.files:
+        digest.update(f"\0{file.path}\0{file.mode:o}\0".encode() + hashlib.sha256(file.content).digest())
+    for entry in list_context(rendered, trees):
+        if entry.source:
+            found = os.stat(entry.source)
+            digest.update(f"\0{entry.path}\0{entry.source}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+    return f"context-{digest.hexdigest()[:16]}"
 
 
 def write_context(
