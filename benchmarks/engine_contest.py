@@ -192,7 +192,9 @@ def _wait_until_calm(limit: float) -> None:
 
 def _read_busy_s() -> float:
     """Seconds that all processors together have worked since boot, stolen ones included."""
-    fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", maxsplit=1)[0].split()[1:9]]
+    fields = [
+        int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split("\n", maxsplit=1)[0].split()[1:9]
+    ]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 

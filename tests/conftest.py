@@ -95,6 +95,6 @@ def golden(request: pytest.FixtureRequest) -> object:
             path.write_text(text)
             return
         assert path.exists(), f"no golden file {path.name}: run with --update-golden and review the diff"
-        assert text == path.read_text()
+        assert text == path.read_text(encoding="utf-8")
 
     return check

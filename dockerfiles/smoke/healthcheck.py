@@ -12,7 +12,7 @@ def find_port():
             words = file.read().decode(errors="replace").split("\0")
     except OSError:
         words = []
-    for word, following in zip(words, [*words[1:], ""]):
+    for word, following in zip(words, [*words[1:], ""], strict=True):
         name, _, value = word.partition("=")
         if name == "--port":
             return value or following

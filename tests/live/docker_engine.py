@@ -199,7 +199,7 @@ def _stop_daemon(process: subprocess.Popen[bytes], place: Path) -> None:
 
 
 def _clean_place(place: Path) -> None:
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     for point in reversed([mount for mount in mounts if mount.startswith(f"{place}/")]):
         subprocess.run(["umount", "-l", point], capture_output=True, timeout=30, check=False)
     shutil.rmtree(place, ignore_errors=True)

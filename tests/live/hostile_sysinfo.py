@@ -16,7 +16,7 @@ from xpukit.sysinfo import registry
 def main() -> int:
     # Not runpy: it empties the functions' globals when it is done.
     names: dict[str, Any] = {}
-    exec(compile(Path(sys.argv[1]).read_text(), sys.argv[1], "exec"), names)
+    exec(compile(Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[1], "exec"), names)
     collectors = tuple(names["COLLECTORS"])
     registry.list_collectors = lambda: collectors  # type: ignore[assignment]
     return run(sys.argv[2:])

@@ -194,7 +194,7 @@ def test_sbom_is_valid_and_complete(account: Account, builds: Path) -> None:
     validation = pytest.importorskip("cyclonedx.validation.json")
     from cyclonedx.schema import SchemaVersion
 
-    text = (builds / "1/sbom.cdx.json").read_text()
+    text = (builds / "1/sbom.cdx.json").read_text(encoding="utf-8")
     assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document = json.loads(text)
     purls = [one["purl"] for one in document["components"] if "purl" in one]
@@ -267,7 +267,7 @@ def test_a_broken_engine_fails_with_its_own_words(
     assert "missing_kernels" in rows["engine-version"].said
     assert rows["check.sh engine"].verdict == rows["healthy"].verdict == "fail"
     assert rows["check.sh not-root"].verdict == "pass"
-    assert "missing_kernels" in (tmp_path / rows["start by run"].log).read_text()
+    assert "missing_kernels" in (tmp_path / rows["start by run"].log).read_text(encoding="utf-8")
     assert engine.list_left() == []
 
 

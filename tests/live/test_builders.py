@@ -111,14 +111,20 @@ def build(engine: DockerEngine, builder: Builder, tmp_path: Path) -> Build:
 def test_build_and_unchanged_rebuild(engine: DockerEngine, build: Build, builder: Builder, tmp_path: Path) -> None:
     tags = (f"own/{builder.kind}:1", f"own/{builder.kind}:2")
     events: list[BuildEvent] = []
-    first = build(GOOD, tags=tags, on_event=events.append)
+    # buildx and the client's own BuildKit share the daemon's cache.
+    dockerfile = (
+        GOOD.replace("AS one\n", f"AS one\nRUN echo {builder.kind} >/kind\n")
+        .replace("echo first", f"echo {builder.kind}")
+        .replace("echo end", f"echo {builder.kind}; echo end")
+    )
+    first = build(dockerfile, tags=tags, on_event=events.append)
     assert first.ok, first
     assert first.causes == first.last_lines == ()
     assert first.total_steps >= 4
     assert first.cached_steps == 0
     said = [event.text for event in events if event.kind == "line"]
     assert {"content of a", "to-error", "end"} <= set(said)
-    assert "content of a" in (tmp_path / "build.log").read_text()
+    assert "content of a" in (tmp_path / "build.log").read_text(encoding="utf-8")
 
     daemon = DockerDaemon(engine.address)
     for tag in tags:
@@ -127,11 +133,11 @@ def test_build_and_unchanged_rebuild(engine: DockerEngine, build: Build, builder
         assert image.id == first.image_id
         assert image.labels == {"from": "dockerfile", "io.xpukit.recipe": "test"}
     time.sleep(1.1)  # the context is written again with other change times, of which nothing may depend
-    second = build(GOOD, tags=tags)
+    second = build(dockerfile, tags=tags)
     assert second.ok
     assert second.image_id == first.image_id
     assert second.cached_steps == second.total_steps == first.total_steps
-    assert build(GOOD, tags=tags, no_cache=True).cached_steps == 0
+    assert build(dockerfile, tags=tags, no_cache=True).cached_steps == 0
     assert engine.list_left() == []
 
 
@@ -143,10 +149,10 @@ def test_modes_times_and_trees_reach_the_image(
     (house / "sub" / "x.whl").write_bytes(b"wheel")
     (house / "sub" / "x.whl").chmod(0o600)
     outcome = build(
-        f"FROM {TINY}\nCOPY wheelhouse /w\nCOPY deep /d\nRUN stat -c '%a %u %Y %n' /w/sub/x.whl /d/b.sh",
+        f"FROM {TINY}\nCOPY wheelhouse /w\nCOPY deep /d\nRUN stat -c '%a %u %Y %n' /w/sub/x.whl /d/b.sh; echo {builder.kind}",
         trees={"wheelhouse": house}, source_date_epoch=1700000000, tags=("own/modes:1",),
     )  # fmt: skip
-    log = (tmp_path / "build.log").read_text()
+    log = (tmp_path / "build.log").read_text(encoding="utf-8")
     assert outcome.ok, log
     assert "644 0 1700000000 /w/sub/x.whl" in log
     assert "755 0 1700000000 /d/b.sh" in log
@@ -159,7 +165,7 @@ def test_a_change_of_the_same_size_is_seen(build: Build, builder: Builder, tmp_p
         outcome = build(
             f"FROM {TINY}\nCOPY wheel /wheel\nRUN cat /wheel && echo {word}", trees={"wheel": tmp_path / "wheel"}
         )
-        log = (tmp_path / "build.log").read_text()
+        log = (tmp_path / "build.log").read_text(encoding="utf-8")
         assert outcome.ok, log
         assert outcome.cached_steps == 0, log
         assert f"{builder.kind} {word} {word}" in log
@@ -178,7 +184,7 @@ def test_secret_and_proxies_stay_in_no_layer(
         tags=("own/secret:1",), builder=builder, daemon=DockerDaemon(engine.address), log=tmp_path / "log",
         host=LiveHost(),
     )  # fmt: skip
-    said = (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text(encoding="utf-8")
     assert outcome.ok, said
     assert "the-bundle" in said
     assert "proxy.invalid" in said

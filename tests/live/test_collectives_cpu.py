@@ -82,7 +82,11 @@ def with_ranks(job: Job, act: Callable[[list[psutil.Process]], None], *, timeout
     thread.start()
     ranks = wait_for(find_ranks)
     # A communicator is up when oneCCL's engine is mapped; then give it a moment to be inside a collective.
-    wait_for(lambda: all("libccl_legacy_cpu.so" in Path(f"/proc/{rank.pid}/maps").read_text() for rank in ranks))
+    wait_for(
+        lambda: all(
+            "libccl_legacy_cpu.so" in Path(f"/proc/{rank.pid}/maps").read_text(encoding="utf-8") for rank in ranks
+        )
+    )
     time.sleep(1.0)
     pids = [process.pid for process in list_below(os.getpid())]
     act(ranks)

@@ -82,9 +82,9 @@ def test_the_run_directory_is_whole(quick_run: tuple[Path, dict[str, Any], str])
         "results.csv",
         "upstream.csv",
     } <= names
-    assert json.loads((run / "results.json").read_text()) == document
+    assert json.loads((run / "results.json").read_text(encoding="utf-8")) == document
     assert len(list((run / "logs").iterdir())) == len(document["jobs"])
-    assert (run / "results.csv").read_text().count("\n") == len(document["results"]) + 1
+    assert (run / "results.csv").read_text(encoding="utf-8").count("\n") == len(document["results"]) + 1
     assert document["conditions"]["before"]["memory_available_bytes"] > 0
     assert document["conditions"]["after"]
     assert all(job["overhead_s"] is not None and job["timing_us"] < 50 for job in document["jobs"])
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_is_done_kills_the_worker_and_resumes(tmp_path: Path) 
     assert "--resume run" in err
     assert "Traceback" not in err
     assert not set(_list_workers()) - before
-    partial = json.loads((tmp_path / "run" / "results.json").read_text())
+    partial = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert not partial["complete"]
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run" / "jobs").iterdir()}
     assert len(kept) >= 2
@@ -175,7 +175,7 @@ def test_a_killed_worker_costs_its_rows_only(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.communicate(timeout=200)
     assert process.returncode == 3
-    rows = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
+    rows = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))["results"]
     lost = [row for row in rows if row["verdict"] == "unknown"]
     assert lost
     assert all("crashed (signal 9)" in row["reason"] for row in lost)

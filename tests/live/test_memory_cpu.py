@@ -122,7 +122,7 @@ def test_a_worker_bound_to_a_node_still_measures() -> None:
     online = Path("/sys/devices/system/node/node0/cpulist")
     if not online.exists():
         pytest.skip("this kernel shows no NUMA node")
-    params = {**TRANSFER, "routes": [["h2d", "pinned"]], "bind_cpus": online.read_text().strip()}
+    params = {**TRANSFER, "routes": [["h2d", "pinned"]], "bind_cpus": online.read_text(encoding="utf-8").strip()}
     rows = run_kind("transfer", (CPU,), params)
     assert all(row.verified for row in rows)
 
@@ -221,7 +221,7 @@ def test_a_process_that_dies_is_said_and_does_not_block() -> None:
 
 
 def test_committed_kernels_belong_to_their_source() -> None:
-    listed = dict(reversed(line.split()) for line in (KERNELS / "SHA256SUMS").read_text().splitlines())
+    listed = dict(reversed(line.split()) for line in (KERNELS / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
     assert set(listed) == {"memory.cl", "memory.spv"}
     for name, digest in listed.items():
         assert hashlib.sha256((KERNELS / name).read_bytes()).hexdigest() == digest, f"{name}: run scripts/build-kernels"

@@ -60,7 +60,7 @@ def test_recording_again_gives_the_same_answers(name: str, shared_directory: Pat
         if problem:
             pytest.skip(problem)
     record_machine(name, shared_directory / name)
-    again = read_lines((shared_directory / name / ANSWERS).read_text())
+    again = read_lines((shared_directory / name / ANSWERS).read_text(encoding="utf-8"))
     committed = read_lines(read_archive(RECORDED / f"{name}.tar.xz")[ANSWERS].decode())
     assert again == committed, "probe asks differently: run tests/machines/record.py"
     fresh = probe_machine(ReplayHost(shared_directory / name), include_all=True)

@@ -94,3 +94,27 @@ def test_a_bundle_with_real_names_says_the_same(place: Place) -> None:
     place.run("sysinfo", "--preset", "minimal", "--no-redact", "--no-redact", "-o", str(bundle))
     for command in COMMANDS:
         assert place.say("--from", str(bundle), *command) == place.say(*command), command
+
+
+FIRST_LOADS = """
+import sys, threading
+from xpukit.facts.sysinfo import list_inquiries, load_inquiry
+sys.setswitchinterval(1e-6)
+names, start = list_inquiries(), threading.Barrier(6)
+def load(number):
+    start.wait()
+    for name in names[number::6]:
+        load_inquiry(name)
+threads = [threading.Thread(target=load, args=(number,)) for number in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_data_files_are_first_loaded_by_several_threads() -> None:
+    """Without the lock in facts/sysinfo.py about one in five of these ends with a segfault."""
+    for _ in range(8):
+        ran = subprocess.run(
+            [sys.executable, "-c", FIRST_LOADS], cwd=REPO, capture_output=True, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stderr.decode()

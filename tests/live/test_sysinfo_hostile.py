@@ -195,7 +195,7 @@ COLLECTORS = (make("die", die), make("hang", hang), make("noise", noise), make("
     peak_kib = 0
     while process.poll() is None and time.monotonic() - started < LIMIT_S:
         with contextlib.suppress(OSError, IndexError):
-            status = Path(f"/proc/{process.pid}/status").read_text()
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
             peak_kib = max(peak_kib, int(status.partition("VmHWM:")[2].split()[0]))
         time.sleep(0.05)
     finish(process)
@@ -229,8 +229,9 @@ COLLECTORS = (
         "6",
     )
     statuses = [one.status for one in read_report(opened).collection.collectors]
-    assert statuses[:2] == ["timeout", "timeout"]
-    assert statuses[2:] == ["skipped", "skipped"]
+    # Several ask at a time; which of them had begun when the time was up is chance.
+    assert statuses[0] == "timeout"
+    assert set(statuses[1:]) <= {"timeout", "skipped"}
     assert any("not asked" in entry.detail for entry in find_collector(opened, "own_limit").entries)
 
 
@@ -273,7 +274,10 @@ COLLECTORS = (make("wait", wait, timeout_s=110), make("after", lambda asker: ask
     assert "interrupted" in said
     opened = open_bundle(place / "out")
     assert not opened.manifest.complete
-    assert [one.status for one in read_report(opened).collection.collectors] == ["interrupted", "skipped"]
+    # Several collectors ask at a time: the other one may have been done before the signal came.
+    waiting, after = (one.status for one in read_report(opened).collection.collectors)
+    assert waiting == "interrupted"
+    assert after in ("ok", "skipped")
     assert opened.find_text("read /etc/os-release")
     (bundle,) = (place / "out").iterdir()
     assert ReplayHost(bundle, command="probe").strict is False

@@ -189,14 +189,14 @@ def test_everything_that_is_promised_comes(bench: Callable[..., Bench], tmp_path
     # raw output is kept
     logs = sorted((tmp_path / "run" / "logs").iterdir())
     assert len(logs) == len(evaluation.jobs)
-    assert any("enqueueWriteBuffer : 24.1 GB/s" in log.read_text() for log in logs)
+    assert any("enqueueWriteBuffer : 24.1 GB/s" in log.read_text(encoding="utf-8") for log in logs)
     # nothing is left lying about
     assert (set(STAND_INS.iterdir()) | set(Path.cwd().iterdir())) - before <= {STAND_INS / "__pycache__"}
 
 
 def test_what_the_programs_were_told(bench: Callable[..., Bench], tmp_path: Path) -> None:
     bench().run("ze_peak", "ze_peer", "oneccl_benchmark", "ze_bandwidth")
-    notes = (tmp_path / "notes.txt").read_text().splitlines()
+    notes = (tmp_path / "notes.txt").read_text(encoding="utf-8").splitlines()
     peaks = [note for note in notes if note.startswith("ze_peak ")]
     assert [note.split(" | ")[0] for note in peaks] == ["ze_peak -t global_bw"] * 2
     assert ["ZE_AFFINITY_MASK=1 " in peaks[0], "ZE_AFFINITY_MASK=3 " in peaks[1]] == [True, True]
@@ -217,10 +217,10 @@ def test_oneapis_environment_reaches_the_ranks(
     (tmp_path / "oneapi" / "setvars.sh").write_text(f"export CCL_ROOT=/some/ccl\necho >> {tmp_path}/sourced\n")
     monkeypatch.setenv("ONEAPI_ROOT", str(tmp_path / "oneapi"))
     made.run("oneccl_benchmark", "matrix_mul")
-    notes = (tmp_path / "notes.txt").read_text().splitlines()
+    notes = (tmp_path / "notes.txt").read_text(encoding="utf-8").splitlines()
     assert len(notes) > 6
     assert all("CCL_ROOT=/some/ccl" in note for note in notes)
-    assert (tmp_path / "sourced").read_text() == "\n", "once, not per command"
+    assert (tmp_path / "sourced").read_text(encoding="utf-8") == "\n", "once, not per command"
 
 
 def test_a_slow_tool_is_waited_for(bench: Callable[..., Bench]) -> None:
@@ -339,7 +339,7 @@ def test_ctrl_c_and_resume(bench: Callable[..., Bench], tmp_path: Path) -> None:
     made = bench()
     with pytest.raises(InterruptedRunError):
         made.run("ze_peak", "matrix_mul", interrupt_at=3)
-    partial = json.loads((tmp_path / "run" / "results.json").read_text())
+    partial = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert not partial["complete"]
     assert len(partial["jobs"]) == 2
     evaluation = made.run("ze_peak", "matrix_mul", resume=True)

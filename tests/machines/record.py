@@ -240,7 +240,7 @@ def main(names: list[str]) -> None:
             record_machine(name, directory)
             # The same answers give the same archive: no difference in git where nothing changed.
             manifest = directory / "manifest.json"
-            text = re.sub(r'"created": "[^"]*"', f'"created": "{_CREATED}"', manifest.read_text())
+            text = re.sub(r'"created": "[^"]*"', f'"created": "{_CREATED}"', manifest.read_text(encoding="utf-8"))
             manifest.unlink()
             manifest.write_text(text)
             archive = RECORDED / f"{name}.tar.xz"

@@ -32,7 +32,7 @@ def load_objects(package: ModuleType, attribute: str) -> dict[str, object]:
 
 def list_written_ids(path: Path) -> set[str]:
     """The ids of the findings that a source file makes, where they stand there as one text."""
-    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
     made = (call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Finding")
     values = (keyword.value for call in made for keyword in call.keywords if keyword.arg == "id")
     return {str(value.value) for value in values if isinstance(value, ast.Constant)}
@@ -95,9 +95,9 @@ def test_bad_checks_are_refused(made: dict[str, object], fault: str) -> None:
 def test_a_check_declares_and_documents_its_ids(check: Check, repo: Path) -> None:
     path = repo / "xpukit" / "doctor" / "checks" / f"{check.name}.py"
     assert list_written_ids(path) <= set(check.ids), "an id that is not in `ids` is not listed and not documented"
-    docs = (repo / "docs" / "checks.md").read_text()
+    docs = (repo / "docs" / "checks.md").read_text(encoding="utf-8")
     assert f"## {check.name}\n" in docs
-    known_errors = (repo / "docs" / "known-errors.md").read_text()
+    known_errors = (repo / "docs" / "known-errors.md").read_text(encoding="utf-8")
     for name in check.ids:
         if name.startswith("XPK-LOG-"):
             assert name in known_errors
@@ -109,4 +109,4 @@ def test_a_check_declares_and_documents_its_ids(check: Check, repo: Path) -> Non
 def test_a_collector_is_in_docs_with_what_root_adds(collector: Collector, repo: Path) -> None:
     root = collector.root_adds or "-"
     row = f"| `{collector.name}` | {collector.preset} | {collector.summary} | {root} |"
-    assert row in (repo / "docs" / "collectors.md").read_text().splitlines()
+    assert row in (repo / "docs" / "collectors.md").read_text(encoding="utf-8").splitlines()

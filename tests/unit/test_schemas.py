@@ -30,19 +30,19 @@ def load_script(repo: Path) -> ModuleType:
 
 def test_published_schemas_are_up_to_date(repo: Path) -> None:
     for name, content in load_script(repo).render_schemas().items():
-        assert (repo / "docs" / "schemas" / name).read_text() == content, "run scripts/make-schemas"
+        assert (repo / "docs" / "schemas" / name).read_text(encoding="utf-8") == content, "run scripts/make-schemas"
 
 
 @pytest.mark.parametrize("recording", MACHINES, ids=lambda path: path.name)
 def test_probe_documents_of_recorded_machines_fit(repo: Path, recording: Path) -> None:
-    schema = json.loads((repo / "docs" / "schemas" / "xpukit.probe-1.json").read_text())
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.probe-1.json").read_text(encoding="utf-8"))
     machine = probe_machine(ReplayHost(recording))
     document = json.loads(json.dumps(build_document("xpukit.probe/1", "h", machine)))
     jsonschema.validate(document, schema)
 
 
 def test_a_document_that_breaks_the_schema_is_refused(repo: Path) -> None:
-    schema = json.loads((repo / "docs" / "schemas" / "xpukit.probe-1.json").read_text())
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.probe-1.json").read_text(encoding="utf-8"))
     document = build_document("xpukit.probe/1", "h", Machine())
     document["devices"] = [{"index": "zero"}]
     with pytest.raises(jsonschema.ValidationError):

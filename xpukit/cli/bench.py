@@ -54,7 +54,14 @@ def bench(
         from xpukit.cli.render import print_table
 
         rows = [
-            (one.name, str(one.input_len), str(one.output_len), str(one.requests), str(one.concurrency or "all"), one.source)
+            (
+                one.name,
+                str(one.input_len),
+                str(one.output_len),
+                str(one.requests),
+                str(one.concurrency or "all"),
+                one.source,
+            )
             for one in load_scenarios()
         ]
         if session.json:

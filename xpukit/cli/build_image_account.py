@@ -42,8 +42,8 @@ def account_for_build(
     result: ImageResult,
 ) -> ImageResult:
     """Smoke test, flags, inventory and SBOM of a built image, in its build directory; a failure there is a note."""
-    from xpukit.images.after_build import account_for_image
     from xpukit.container.gpu_nodes import find_gpu_nodes
+    from xpukit.images.after_build import account_for_image
     from xpukit.images.inventory import INVENTORY_FILE
 
     session.say("testing the image ..." if not resolved.order.no_smoke else "looking into the image ...")

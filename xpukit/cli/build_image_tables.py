@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xpukit.images.result import ImageResult
 
 _END = re.compile(
-    r"executor failed running \[.*\]: exit code: (\d+)"
+    r".*executor failed running \[.*\]: exit code: (\d+)"
     r"|(?:.*process \".*\" did not complete successfully|The command '.*' returned a non-zero code)"
     r": (?:exit code: )?(\d+)",
     re.DOTALL,

@@ -48,8 +48,8 @@ def cdi(
         return _print_systemd(session, path, groups=not no_groups)
     if write:
         session.require_live("cdi --write")
-    from xpukit.images.cdi import build_cdi
     from xpukit.container.gpu_nodes import find_gpu_nodes
+    from xpukit.images.cdi import build_cdi
     from xpukit.probe.machine import probe_machine
 
     host = session.open_host()

@@ -10,12 +10,12 @@ from xpukit.cli.session import FromOption, JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, ExternalError, UsageError
 
 if TYPE_CHECKING:
+    from xpukit.container.gpu_nodes import GpuNodes
+    from xpukit.container.run_options import RunPlan
     from xpukit.core.machine import Machine
     from xpukit.facts.recipes import HostNeeds
     from xpukit.host.docker_values import ImageInfo
     from xpukit.images.compat import Compatibility
-    from xpukit.container.gpu_nodes import GpuNodes
-    from xpukit.container.run_options import RunPlan
 
 HELP = "Print (or run) the docker command that gives an image exactly the GPUs and rights it needs."
 SCHEMA = "xpukit.run-image/1"

@@ -34,9 +34,12 @@ def serve(
         str, typer.Option("--platform", metavar="[NODESx]NxGPU", help="Plan for 8xB60 or 2x8xH200, not this machine.")
     ] = "",
     config: Annotated[str, typer.Option("--config", metavar="FILE", help="The model's config.json.")] = "",
-    task: Annotated[str, typer.Option("--task", help="generate, embed, score, rerank, transcription. [the model's]")] = "",
+    task: Annotated[
+        str, typer.Option("--task", help="generate, embed, score, rerank, transcription. [the model's]")
+    ] = "",
     quantization: Annotated[
-        str, typer.Option("--quantization", "-q", help="none, fp8, sym_int4, mxfp4, stored. [what fits and is supported]")
+        str,
+        typer.Option("--quantization", "-q", help="none, fp8, sym_int4, mxfp4, stored. [what fits and is supported]"),
     ] = "",
     dtype: Annotated[str, typer.Option("--dtype", help="float16 or bfloat16 of activations.")] = "",
     kv_dtype: Annotated[str, typer.Option("--kv-dtype", help="Type of the KV cache, as fp8.")] = "",
@@ -47,12 +50,15 @@ def serve(
         int | None, typer.Option("--concurrency", min=1, metavar="N", help="So many such requests must fit at a time.")
     ] = None,
     max_seqs: Annotated[int | None, typer.Option("--max-seqs", min=1, help="Most requests in one step.")] = None,
-    batched_tokens: Annotated[int | None, typer.Option("--batched-tokens", min=1, help="Most tokens in one step.")] = None,
+    batched_tokens: Annotated[
+        int | None, typer.Option("--batched-tokens", min=1, help="Most tokens in one step.")
+    ] = None,
     utilization: Annotated[
         float | None, typer.Option("--utilization", min=0.05, max=1.0, help="Part of the GPU's memory to take.")
     ] = None,
     gpu: Annotated[
-        list[str] | None, typer.Option("--gpu", metavar="WHICH", help="Only these: 0,2 or a PCI address or GPU0/1 (a tile).")
+        list[str] | None,
+        typer.Option("--gpu", metavar="WHICH", help="Only these: 0,2 or a PCI address or GPU0/1 (a tile)."),
     ] = None,
     tp: Annotated[int | None, typer.Option("--tp", min=1, help="Tensor parallel ranks.")] = None,
     pp: Annotated[int | None, typer.Option("--pp", min=1, help="Pipeline stages.")] = None,
@@ -90,7 +96,9 @@ def serve(
     mtp: Annotated[
         int | None, typer.Option("--mtp", min=1, metavar="N", help="Propose N tokens by the model's own layers.")
     ] = None,
-    speculative: Annotated[str, typer.Option("--speculative", metavar="JSON", help="Any speculative configuration.")] = "",
+    speculative: Annotated[
+        str, typer.Option("--speculative", metavar="JSON", help="Any speculative configuration.")
+    ] = "",
     media_dir: Annotated[str, typer.Option("--media-dir", metavar="DIR", help="Files that requests may name.")] = "",
     chat_template: Annotated[str, typer.Option("--chat-template", metavar="FILE", help="A chat template.")] = "",
     tokenizer_mode: Annotated[str, typer.Option("--tokenizer-mode", help="As bpe-qwen.")] = "",
@@ -105,10 +113,13 @@ def serve(
     form: Annotated[str, typer.Option("--form", "-f", help="How it is written; --forms lists them.")] = "shell",
     forms: Annotated[bool, typer.Option("--forms", help="List the forms.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write there: a file, or a directory for several.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Write there: a file, or a directory for several."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Of containers, units and files.")] = "xpukit",
-    log_file: Annotated[str, typer.Option("--log-file", metavar="FILE", help="Write the engine's output there too.")] = "",
+    log_file: Annotated[
+        str, typer.Option("--log-file", metavar="FILE", help="Write the engine's output there too.")
+    ] = "",
     privileged: Annotated[bool, typer.Option("--privileged", help="Containers with all rights (not advised).")] = False,
     cdi: Annotated[bool, typer.Option("--cdi", help="Name GPUs by their CDI specification.")] = False,
     evaluation: Annotated[
@@ -122,6 +133,13 @@ def serve(
     calibrate: Annotated[
         str, typer.Option("--calibrate", metavar="LOG", help="Compare the estimate with the engine's start-up log.")
     ] = "",
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Ask for what was left open, and show the fit.")
+    ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Choose on a page at http://127.0.0.1:PORT (extra: xpukit[web]).")
+    ] = False,
+    web_port: Annotated[int, typer.Option("--web-port", min=0, max=65535, help="The page's port; 0: any.")] = 8470,
 ) -> int:
     """Collect what was asked, plan, print or run."""
     session = current_session()
@@ -201,6 +219,10 @@ def serve(
         force=force,
         calibrate=calibrate,
     )
+    if interactive or web:
+        from xpukit.cli.serve_choosing import start_choosing
+
+        return start_choosing(session, request, options, interactive=interactive, web_port=web_port if web else None)
     if not plan and not model:
         raise UsageError("no model was named", hint="xpukit serve Qwen/Qwen3-8B, or a directory with a config.json")
     from xpukit.cli.serve_run import serve_request

@@ -71,7 +71,9 @@ def _read_log(path: str) -> str:
         with Path(path).open("rb") as file:
             return file.read(_LIMIT_BYTES).decode("utf-8", errors="replace")
     except OSError as err:
-        raise UsageError(f"{path}: {err.strerror or err}", hint="give the engine's log, or - for standard input") from err
+        raise UsageError(
+            f"{path}: {err.strerror or err}", hint="give the engine's log, or - for standard input"
+        ) from err
 
 
 def _format(value: float | None) -> str:

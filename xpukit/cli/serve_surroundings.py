@@ -1,9 +1,11 @@
-"""What `serve` reads of the machine beside the model: the probe, the last evaluation, device nodes, the image's flags."""
+"""What `serve` reads beside the model: the probe, the last evaluation, device nodes, the image's own flags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from xpukit.core.errors import ExternalError, UsageError
 
@@ -22,9 +24,18 @@ if TYPE_CHECKING:
 
 
 def read_surroundings(
-    session: Session, host: Host, request: ServeRequest, model: Model, *, evaluation: str = ""
+    session: Session,
+    host: Host,
+    request: ServeRequest,
+    model: Model,
+    *,
+    evaluation: str = "",
+    known: Surroundings | None = None,
 ) -> Surroundings:
-    """Everything that `make_plan` is given. With --platform the machine at hand is not looked at."""
+    """Everything that `make_plan` is given. With --platform the machine at hand is not looked at.
+
+    `known`: an answer of before for the same machine; what is not of the request or the model is taken from it.
+    """
     from xpukit.serve.last_run import read_measurements
     from xpukit.serve.planner import Surroundings
 
@@ -34,6 +45,9 @@ def read_surroundings(
 
         platform = parse_platform(request.platform)
         return Surroundings(machine=platform.machine, platform=platform, own_flags=own_flags)
+    if known is not None:
+        finder = _make_finder(host, known.host, request, model)
+        return msgspec.structs.replace(known, own_flags=own_flags, find_correction=finder)
     from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.probe.machine import probe_machine
 

@@ -59,7 +59,10 @@ def _print_heading(plan: Plan, *, color: bool) -> None:
             ("model", f"{plan.model.id or plan.model.asked} ({plan.model.parameters / 1e9:.1f} B parameters)"),
             ("machine", plan.machine.platform or plan.machine.host),
             ("engine", engine),
-            ("flags checked against", plan.engine.checked_against + (f": {plan.engine.label}" if plan.engine.label else "")),
+            (
+                "flags checked against",
+                plan.engine.checked_against + (f": {plan.engine.label}" if plan.engine.label else ""),
+            ),
         ),
         color=color,
     )
@@ -68,7 +71,9 @@ def _print_heading(plan: Plan, *, color: bool) -> None:
 def _print_memory(plan: Plan, *, color: bool) -> None:
     memory = plan.memory
     rows = [(row.name, format_bytes(row.bytes), str(row.origin), row.why) for row in memory.rows]
-    rows.append(("budget", format_bytes(memory.budget_bytes), "", f"of {format_bytes(memory.device.total_bytes)} a GPU"))
+    rows.append(
+        ("budget", format_bytes(memory.budget_bytes), "", f"of {format_bytes(memory.device.total_bytes)} a GPU")
+    )
     print_table("Memory of a GPU", ("part", "bytes", "kind", "why"), rows, color=color, right=(1,))
     print_fields(
         "",
@@ -116,7 +121,9 @@ def print_no_fit(plan: Plan, *, color: bool) -> None:
     _print_heading(plan, color=color)
     print(f"does not fit: {memory.reason}")
     if memory.short_bytes:
-        print(f"short by {format_bytes(memory.short_bytes)} a GPU ({plan.parallelism.describe()}, {memory.quantization})")
+        print(
+            f"short by {format_bytes(memory.short_bytes)} a GPU ({plan.parallelism.describe()}, {memory.quantization})"
+        )
     print()
     _print_memory(plan, color=color)
     if memory.ways_out:

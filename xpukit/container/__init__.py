@@ -1,1 +1,1 @@
-"""How a container is given GPUs and rights: shared by the images' and the launches' rooms, which do not know each other."""
+"""How a container is given GPUs and rights: shared by the rooms of images and of launches."""

@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from xpukit.container.gpu_nodes import GpuNodes, join_lists, list_gids
 from xpukit.core.errors import UsageError
 from xpukit.facts.cdi import load_cdi_facts
 from xpukit.facts.run_image import load_run_facts
-from xpukit.container.gpu_nodes import GpuNodes, join_lists, list_gids
 
 EngineName = Literal["docker", "podman"]
 _PORT = re.compile(r"^(?:(?P<address>[0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:]+\]):)?(?P<host>\d+)(?::(?P<inside>\d+))?$")
@@ -30,9 +30,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to run. `rootless` and `numa_nodes` and `memory_bytes` are the host's.
 
     `ports` are "[ADDRESS:]HOST[:INSIDE]", `models` "HOST[:INSIDE]"; `image_user` is the image's own ("" for root,
-    None: not known); `shm_bytes` None: by rule. `cpus` and `mems`: the processors and memory nodes to keep to, where they
-    are known better than by the GPUs' nodes. `volumes` are "NAME:INSIDE"; `pass_env` names variables whose values are
-    the caller's. `entrypoint` replaces the image's. `host_network`: no network of its own, and then no ports.
+    None: not known); `shm_bytes` None: by rule. `cpus` and `mems`: the processors and memory nodes to keep to, where
+    they are known better than by the GPUs' nodes. `volumes` are "NAME:INSIDE"; `pass_env` names variables whose values
+    are the caller's. `entrypoint` replaces the image's. `host_network`: no network of its own, and then no ports.
     `nvidia`: indices of NVIDIA GPUs. `restart`: as docker's. `privileged`: all rights, on request only.
     """
 
@@ -119,7 +119,9 @@ def _add_lifetime(request: RunRequest, options: list[RunOption]) -> None:
     if request.detach:
         options.append(RunOption(words=("--detach",), reason="runs in the background; its log stays"))
     if request.restart:
-        options.append(RunOption(words=("--restart", request.restart), reason="started again when it fails or the host boots"))
+        options.append(
+            RunOption(words=("--restart", request.restart), reason="started again when it fails or the host boots")
+        )
     elif not request.detach:
         options.append(RunOption(words=("--rm",), reason="nothing of the container is left when it ends"))
     if request.name:

@@ -7,7 +7,7 @@ a row holds for every version's own spelling.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import msgspec
 
@@ -50,7 +50,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     quantizations: tuple[str, ...] = ()
     min_world: int = 1
     min_nodes: int = 1
-    moe: Union[bool, None] = None
+    moe: bool | None = None
     topic: str = ""
     without_topic: str = ""
 

@@ -17,8 +17,8 @@ _SCHEMA = "xpukit.launch-images/1"
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the image of an engine's version is called. `models_dir`: where models are mounted in it.
 
-    `start`: whether it runs the command it is given ("pass"), puts flags behind its own server ("engine"), or needs bash
-    in place of its entry point ("shell").
+    `start`: whether it runs the command it is given ("pass"), puts flags behind its own server ("engine"), or needs
+    bash in place of its entry point ("shell").
     """
 
     engine: str

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import ExternalError
 from xpukit.core.json_document import build_document, encode_json
 from xpukit.facts.recipes import Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ImageInfo
-from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.images.engine_flags import (
     LABEL_FLAGS_HASH,
     EngineFlags,

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xpukit.facts.cdi import Place, load_cdi_facts
 from xpukit.container.gpu_nodes import GpuNodes, list_gids
+from xpukit.facts.cdi import Place, load_cdi_facts
 
 # Bind mounts of the by-path links. Read-only is about the link's inode (no chmod of the host's node through it); a
 # device node on a read-only mount still opens for writing.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from xpukit.host.docker_values import ContainerRequest
 from xpukit.container.gpu_nodes import GpuNodes, list_gids
+from xpukit.host.docker_values import ContainerRequest
 from xpukit.images.inside import idle_request, load_program
 
 HOOK_PLACE = "/run/xpukit-smoke"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import ExternalError
 from xpukit.facts.recipes import CHECK_FILE, Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ImageInfo
-from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.images.inside import keep_container, run_inside
 from xpukit.images.smoke_container import HOOK_PLACE, idle_fields, make_request, place_hook
 from xpukit.images.smoke_environment import compare_environments, find_environment, parse_check_lines, strip_marks

@@ -98,9 +98,7 @@ def _is_usable(row: Mapping[str, Any]) -> bool:
 
 
 def _is_stream(row: Mapping[str, Any], op: str) -> bool:
-    return (
-        row.get("benchmark") == "memory" and row.get("metric") == "peak_bandwidth" and row["params"].get("op") == op
-    )
+    return row.get("benchmark") == "memory" and row.get("metric") == "peak_bandwidth" and row["params"].get("op") == op
 
 
 def _has_shape(params: Mapping[str, Any]) -> bool:

@@ -127,9 +127,7 @@ def _make_builder(given: LaunchCaseAll) -> WordBuilder:
     return WordBuilder(given.chosen.schema, extras=given.request.extras)
 
 
-def _add_flags(
-    builder: WordBuilder, given: LaunchCaseAll, node: int, addresses: tuple[str, ...], port: int
-) -> Spread:
+def _add_flags(builder: WordBuilder, given: LaunchCaseAll, node: int, addresses: tuple[str, ...], port: int) -> Spread:
     flags = FlagCase(
         request=given.request,
         case=given.case,
@@ -202,7 +200,7 @@ def _bind(builder: WordBuilder, given: LaunchCaseAll, pin: Pinning | None) -> Pi
 def _listen_on_all(given: LaunchCaseAll) -> tuple[Flag, ...]:
     """The address inside a container; what of it is reachable is decided by the ports that are published."""
     builder = WordBuilder(given.chosen.schema)
-    builder.add("host", "0.0.0.0", "all addresses of the container; the published port decides", needed=False)  # noqa: S104
+    builder.add("host", "0.0.0.0", "all addresses of the container; the published port decides", needed=False)
     return tuple(builder.flags)
 
 

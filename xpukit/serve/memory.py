@@ -43,18 +43,20 @@ def fit_memory(
     available_gpus: int | None = None,
     gpus_per_host: int | None = None,
     quantizations: tuple[str, ...] = (),
+    with_ways: bool = True,
 ) -> MemoryPlan:
     """The memory plan of one launch. `quantization`: none, fp8, sym_int4, mxfp4 or stored.
 
     `available_gpus` and `quantizations` are what `ways_out` may propose when it does not fit; `gpus_per_host` (else all
-    that are available) bounds how many ranks load their weights through one host's memory.
+    that are available) bounds how many ranks load their weights through one host's memory. `with_ways` False leaves the
+    ways out: they take twenty times as long as the rest, and of many divisions only one is shown.
     """
     parallel = parallel or Parallel()
     settings = apply_needs(model, settings or MemorySettings())
     on_host = gpus_per_host or available_gpus or parallel.world
     host = HostMemory(total_bytes=host_memory_bytes, ranks=min(parallel.world, on_host))
     plan = _fit(model, quantization, device, parallel, settings, host, correction)
-    if plan.fits:
+    if plan.fits or not with_ways:
         return plan
     ways = list_ways_out(
         model,
@@ -213,7 +215,7 @@ def _find_budget(device: DeviceMemory, settings: MemorySettings, weights: int, o
     habit = rule.text if rule else "of-total"
     if habit == "of-free":
         left = max(0, free - weights - other)
-        return weights + other + int(left * utilization), utilization, ""
+        return min(weights + other + int(left * utilization), free), utilization, ""
     if habit == "static":
         # Activations live outside the static part, which must leave room for them.
         static = int(device.total_bytes * utilization)

@@ -114,8 +114,8 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """One process to start. `node`: which machine (its address when known); `gpus` are labels, in rank order.
 
-    `container_variables` and `container_flags` take the place of `variables` and of the flag of the address where it runs
-    in a container of its own: there it sees its GPUs only, and has to listen on all addresses to be reached.
+    `container_variables` and `container_flags` take the place of `variables` and of the flag of the address where it
+    runs in a container of its own: there it sees its GPUs only, and has to listen on all addresses to be reached.
     """
 
     name: str

@@ -11,7 +11,6 @@ from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.machine import Machine
 from xpukit.facts.engines import EngineSchema
 from xpukit.facts.launch import LaunchCase, Vendor
-from xpukit.serve.affinity import make_mask
 from xpukit.serve.ccl_mode import read_ccl_mode
 from xpukit.serve.device_speed import HostMeasurements, find_speed
 from xpukit.serve.devices import NVIDIA, DevicePool, Unit, find_units
@@ -38,7 +37,8 @@ _TASK_ORDER = ("generate", "chat", "embed", "score", "rerank", "transcription")
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of the machine beside the probe.
 
-    `evaluation`: the last run's results document; `access`: what containers need for each GPU; `own_flags`: what the image's parser accepts.
+    `evaluation`: the last run's results document; `access`: what containers need for each GPU; `own_flags`: what the
+    image's own parser accepts.
     """
 
     machine: Machine
@@ -62,9 +62,7 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
     vendor: Vendor = "nvidia" if pool.vendor == NVIDIA else "intel"
     device_id, family = _identify(machine, pool)
     image_need = next((need.value for need in model.list_needs("image")), "")
-    chosen = choose_engine(
-        request, vendor=vendor, family=family, own_flags=around.own_flags, needed_image=image_need
-    )
+    chosen = choose_engine(request, vendor=vendor, family=family, own_flags=around.own_flags, needed_image=image_need)
     nodes = len(request.nodes) or (around.platform.nodes if around.platform is not None else 1)
     task = request.task or find_task(model)
     case = _describe_case(request, chosen, vendor, task, model)
@@ -78,34 +76,42 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         task=task,
         host_memory_bytes=machine.memory_bytes,
     )
-    sizing = size_launch(given, make_settings(request, case, task), around.find_correction or (lambda name, division: None))
+    sizing = size_launch(
+        given, make_settings(request, case, task), around.find_correction or (lambda name, division: None)
+    )
     case = _complete_case(case, given, sizing, request)
     placement = _place(pool, sizing, nodes)
     ccl = read_ccl_mode(around.evaluation, machine, ranks=_count_talking(sizing.parallelism))
     case = _add_collective(case, request, ccl.environment, vendor)
     prediction = _predict(model, sizing, device_id, around.measured)
-    built = build_launches(
-        LaunchCaseAll(
-            request=request,
-            case=case,
-            model=model,
-            model_path=_find_model_path(request, model),
-            task=task,
-            sizing=sizing,
-            chosen=chosen,
-            pool=pool,
-            machine=machine,
-            placement=placement,
-            nodes=nodes,
-            measured_variables=ccl.environment if request.collective == "auto" else {},
-            measured_why="; ".join(ccl.reasons),
+    built = (
+        build_launches(
+            LaunchCaseAll(
+                request=request,
+                case=case,
+                model=model,
+                model_path=_find_model_path(request, model),
+                task=task,
+                sizing=sizing,
+                chosen=chosen,
+                pool=pool,
+                machine=machine,
+                placement=placement,
+                nodes=nodes,
+                measured_variables=ccl.environment if request.collective == "auto" else {},
+                measured_why="; ".join(ccl.reasons),
+            )
         )
-    ) if sizing.memory.fits else None
+        if sizing.memory.fits
+        else None
+    )
     problems = tuple(
         problem
         for launch in (built.launches if built else ())
         if launch.role == "engine"
-        for problem in _validate(launch.argv, chosen, {one.name: one.value for one in launch.variables if not one.passed})
+        for problem in _validate(
+            launch.argv, chosen, {one.name: one.value for one in launch.variables if not one.passed}
+        )
     )
     return Plan(
         request=request,
@@ -116,11 +122,17 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         quantization=sizing.quantization,
         memory=sizing.memory,
         launches=built.launches if built else (),
-        choices=(*chosen.choices, *_explain(sizing, placement, ccl.reasons, task, request), *(built.choices if built else ())),
+        choices=(
+            *chosen.choices,
+            *_explain(sizing, placement, ccl.reasons, task, request),
+            *(built.choices if built else ()),
+        ),
         prediction=prediction,
         rejected=sizing.rejected,
         problems=tuple(dict.fromkeys(problems)) if _is_hashable(problems) else problems,
-        notes=tuple(dict.fromkeys((*placement.notes, *sizing.warnings, *(built.notes if built else ()), *_note_engine(chosen)))),
+        notes=tuple(
+            dict.fromkeys((*placement.notes, *sizing.warnings, *(built.notes if built else ()), *_note_engine(chosen)))
+        ),
     )
 
 
@@ -142,7 +154,7 @@ def _identify(machine: Machine, pool: DevicePool) -> tuple[str, str]:
 def _describe_case(request: ServeRequest, chosen: EngineChoice, vendor: Vendor, task: str, model: Model) -> LaunchCase:
     return LaunchCase(
         engine=chosen.engine.name,
-        version=chosen.schema.version,
+        version=chosen.engine.version,
         vendor=vendor,
         task=task,
         model_id=" ".join({model.id, model.entry.id if model.entry else ""} - {""}) or model.text,
@@ -191,9 +203,7 @@ def _place(pool: DevicePool, sizing: Sizing, nodes: int) -> Placement:
     return place(pool, sizing.parallelism, need_bytes=need, nodes=nodes)
 
 
-def _predict(
-    model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None
-) -> Prediction | None:
+def _predict(model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None) -> Prediction | None:
     if not sizing.memory.fits:
         return None
     sizes = sizing.parallelism
@@ -211,9 +221,7 @@ def _find_model_path(request: ServeRequest, model: Model) -> str:
 
 
 def _validate(argv: Sequence[str], chosen: EngineChoice, env: Mapping[str, str]) -> Sequence[Any]:
-    return validate(
-        chosen.engine.name, chosen.engine.version, "", argv, env=env, schema=chosen.schema
-    ).problems
+    return validate(chosen.engine.name, chosen.engine.version, "", argv, env=env, schema=chosen.schema).problems
 
 
 def _is_hashable(problems: Sequence[Any]) -> bool:
@@ -290,7 +298,12 @@ def _explain(
     chosen, sizes = sizing.quantization, sizing.parallelism
     asked = request.tp is not None
     return (
-        Choice(name="task", value=task, why="asked for" if request.task else "what the model is for", kind="asked" if request.task else "fact"),
+        Choice(
+            name="task",
+            value=task,
+            why="asked for" if request.task else "what the model is for",
+            kind="asked" if request.task else "fact",
+        ),
         Choice(
             name="quantization",
             value=chosen.name,
@@ -305,7 +318,11 @@ def _explain(
             kind="asked" if asked else "rule",
         ),
         *(Choice(name="placement", value="", why=reason) for reason in placement.reasons),
-        *(Choice(name="collectives", value="", why=reason, kind="measured") for reason in collective if sizes.world > 1),
+        *(
+            Choice(name="collectives", value="", why=reason, kind="measured")
+            for reason in collective
+            if sizes.world > 1
+        ),
     )
 
 

@@ -141,12 +141,10 @@ class _Sizer:
         self._settings = settings
         self._find_correction = find_correction
         self._total = len(given.pool.units) * given.nodes
-        self._plans: dict[tuple[str, Parallelism, int | None], MemoryPlan] = {}
+        self._plans: dict[tuple[str, Parallelism, int | None, bool], MemoryPlan] = {}
         self._chosen: dict[str, _Best] = {}
         case = given.case
-        listed = list_quantizations(
-            given.model, engine=case.engine, version=case.version, device_id=given.device_id
-        )
+        listed = list_quantizations(given.model, engine=case.engine, version=case.version, device_id=given.device_id)
         self._allowed = tuple(one.name for one in listed if one.allowed)
 
     def choose(self, name: str) -> _Best:
@@ -176,7 +174,7 @@ class _Sizer:
                 fitted = msgspec.structs.replace(one, fits=True)
                 return self._take(name, fitted, candidates, plan, why)
         nearest = min(candidates, key=lambda one: self._fit(name, one.parallelism).short_bytes)
-        plan = self._fit(name, nearest.parallelism)
+        plan = self._fit(name, nearest.parallelism, with_ways=True)
         if plan.fits:
             short = f"{plan.concurrency:.2f} requests of {plan.asked_context:,} tokens fit at a time"
             plan = msgspec.structs.replace(plan, fits=False, reason=f"{short}, {request.concurrency} were asked for")
@@ -214,8 +212,10 @@ class _Sizer:
         length = most // _CONTEXT_STEP * _CONTEXT_STEP
         return self._fit(name, division, length) if length >= _LEAST_CONTEXT else None
 
-    def _fit(self, name: str, division: Parallelism, length: int | None = None) -> MemoryPlan:
-        key = (name, division, length)
+    def _fit(
+        self, name: str, division: Parallelism, length: int | None = None, *, with_ways: bool = False
+    ) -> MemoryPlan:
+        key = (name, division, length, with_ways)
         if key not in self._plans:
             given = self.given
             settings = self._settings
@@ -233,6 +233,7 @@ class _Sizer:
                 available_gpus=self._total,
                 gpus_per_host=len(given.pool.units),
                 quantizations=self._allowed,
+                with_ways=with_ways,
             )
         return self._plans[key]
 
@@ -286,7 +287,11 @@ def _hint_division(given: SizingCase) -> str:
 
 def _hint_no_gpu(pool: DevicePool) -> str:
     left_out = "; ".join(f"{one.label} {one.bdf}: {one.reason}" for one in pool.excluded)
-    return f"left out: {left_out}" if left_out else "plan for a machine that is elsewhere: --platform 4xB60 or --from BUNDLE"
+    return (
+        f"left out: {left_out}"
+        if left_out
+        else "plan for a machine that is elsewhere: --platform 4xB60 or --from BUNDLE"
+    )
 
 
 def describe_memory(unit: Unit) -> str:

@@ -17,6 +17,7 @@ from xpukit.core.errors import CouldNotJudgeError, UnrecordedQuestionError, Xpuk
 COMMANDS = (
     *("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record"),
     *("sysinfo", "sysinfo show", "sysinfo diff", "doctor"),
+    *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench"),
 )
 
 
@@ -31,7 +32,7 @@ def test_every_option_is_documented(repo: Path, capsys: pytest.CaptureFixture[st
     for command in COMMANDS:
         run([*command.split(), "--help"])
         options = set(re.findall(r"(--[a-z][a-z-]+)", capsys.readouterr().out)) - {"--help"}
-        page = "".join(path.read_text() for path in (repo / "docs").glob(f"{command.split()[0]}*.md"))
+        page = "".join(path.read_text(encoding="utf-8") for path in (repo / "docs").glob(f"{command.split()[0]}*.md"))
         assert not {option for option in options if option not in page}, command
 
 

@@ -63,7 +63,7 @@ def hide_hashes(text: str) -> str:
 
 def check_schema(repo: Path, document: dict[str, Any]) -> None:
     name = document["schema"].replace("/", "-") + ".json"
-    jsonschema.validate(document, json.loads((repo / "docs" / "schemas" / name).read_text()))
+    jsonschema.validate(document, json.loads((repo / "docs" / "schemas" / name).read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("command", ["build-image", "build-image diff"])
@@ -75,7 +75,7 @@ def test_help_is_golden(command: str, capsys: pytest.CaptureFixture[str], golden
 def test_every_option_is_documented(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["build-image", "--help"])
     options = set(re.findall(r"(--[a-z][a-z-]+)", capsys.readouterr().out)) - {"--help"}
-    page = (repo / "docs" / "build-image.md").read_text()
+    page = (repo / "docs" / "build-image.md").read_text(encoding="utf-8")
     assert not {option for option in options if f"`{option}" not in page and f" {option}" not in page}
 
 

@@ -44,6 +44,7 @@ def test_a_failed_build(capsys: pytest.CaptureFixture[str], golden: Golden) -> N
     "line",
     [
         "executor failed running [/bin/sh -c ls /a: b]: exit code: 2",
+        "failed to solve: executor failed running [/bin/sh -c ls]: exit code: 2",
         'failed to solve: process "/bin/sh -c ls" did not complete successfully: exit code: 2',
         "The command '/bin/sh -c ls' returned a non-zero code: 2",
     ],

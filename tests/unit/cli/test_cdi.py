@@ -75,5 +75,5 @@ def test_options_that_exclude_each_other(argv: list[str], capsys: CAPTURED) -> N
 
 def test_the_checks_document_fits_its_schema(repo: Path, capsys: CAPTURED) -> None:
     assert run(["cdi", "--from", FOUR, "--check", "--json"]) == 3
-    schema = json.loads((repo / "docs" / "schemas" / "xpukit.cdi-check-1.json").read_text())
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.cdi-check-1.json").read_text(encoding="utf-8"))
     jsonschema.validate(json.loads(capsys.readouterr().out), schema)

@@ -23,7 +23,7 @@ def pair(tmp_path: Path) -> tuple[str, str]:
 
 def check_schema(repo: Path, document: dict[str, object]) -> None:
     name = str(document["schema"]).replace("/", "-")
-    jsonschema.validate(document, json.loads((repo / "docs" / "schemas" / f"{name}.json").read_text()))
+    jsonschema.validate(document, json.loads((repo / "docs" / "schemas" / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def test_a_regression(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,10 +51,10 @@ def test_files_and_json(repo: Path, pair: tuple[str, str], tmp_path: Path, capsy
     document = json.loads(capsys.readouterr().out)
     check_schema(repo, document)
     assert document["verdict"] == "fail"
-    assert csv.read_text().count("\n") == 3
-    assert "<!DOCTYPE html>" in html.read_text()
+    assert csv.read_text(encoding="utf-8").count("\n") == 3
+    assert "<!DOCTYPE html>" in html.read_text(encoding="utf-8")
     assert run(["compare", *pair, "--csv", "-"]) == 1
-    assert capsys.readouterr().out == csv.read_text()
+    assert capsys.readouterr().out == csv.read_text(encoding="utf-8")
 
 
 def test_a_fleet(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,10 +91,12 @@ def test_the_rules_of_the_page_are_valid(repo: Path) -> None:
     from xpukit.core.toml import parse_toml
     from xpukit.evaluate.compare_rules import parse_rules
 
-    text = (repo / "docs" / "compare.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    text = (repo / "docs" / "compare.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
     raw = parse_toml(text, source="docs/compare.md")
     assert len(parse_rules(raw, source="docs/compare.md").rule) == 3
-    jsonschema.validate(raw, json.loads((repo / "docs" / "schemas" / "xpukit.compare-rules-1.json").read_text()))
+    jsonschema.validate(
+        raw, json.loads((repo / "docs" / "schemas" / "xpukit.compare-rules-1.json").read_text(encoding="utf-8"))
+    )
 
 
 def test_bad_input_and_nothing_comparable(
@@ -170,6 +172,6 @@ def test_record(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(["baseline", "record", str(tmp_path / "runs"), "--out", str(out), "--merge", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     check_schema(repo, document)
-    assert document == json.loads((tmp_path / "b60.provenance.json").read_text())
+    assert document == json.loads((tmp_path / "b60.provenance.json").read_text(encoding="utf-8"))
     assert run(["baseline", "record", str(tmp_path / "runs" / "0"), "--out", str(tmp_path / "x.csv")]) == 2
     assert run(["baseline", "record", str(tmp_path / "runs"), "--out", str(tmp_path / "none" / "x.csv")]) == 4

@@ -115,7 +115,7 @@ def test_json_fits_its_schema_and_is_the_same_each_time(use: object, repo: Path,
         documents.append(json.loads(capsys.readouterr().out))
         documents[-1].pop("created")
     assert documents[0] == documents[1]
-    schema = json.loads((repo / "docs" / "schemas" / "xpukit.doctor-1.json").read_text())
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.doctor-1.json").read_text(encoding="utf-8"))
     jsonschema.validate({**documents[0], "created": ""}, schema)
     assert [one["id"] for one in documents[0]["findings"]] == ["XPK-TEST-GOVERNOR"]
     assert [one["id"] for one in documents[0]["ignored"]] == ["XPK-TEST-BROKEN"]

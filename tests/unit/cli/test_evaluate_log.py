@@ -72,7 +72,7 @@ def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 def test_csv(tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.csv"
     assert run(["evaluate", "--log", UPSTREAM.name, "--csv", str(out), "--csv-form", "upstream"]) == 0
-    golden("evaluate-log-upstream.csv", out.read_text())
+    golden("evaluate-log-upstream.csv", out.read_text(encoding="utf-8"))
     capsys.readouterr()
     assert run(["evaluate", "--log", UPSTREAM.name, "--csv", "-"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

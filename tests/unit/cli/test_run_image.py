@@ -132,5 +132,5 @@ def test_cdi_names_the_devices(capsys: CAPTURED) -> None:
 
 def test_the_document_fits_its_schema(repo: Path, capsys: CAPTURED) -> None:
     assert run([*recorded("max1550"), "--recipe", "vllm-xpu", "--force", "--json", "x:1"]) == 0
-    schema = json.loads((repo / "docs" / "schemas" / "xpukit.run-image-1.json").read_text())
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.run-image-1.json").read_text(encoding="utf-8"))
     jsonschema.validate(json.loads(capsys.readouterr().out), schema)

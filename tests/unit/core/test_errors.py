@@ -14,7 +14,7 @@ def list_error_classes() -> list[type]:
 
 
 def test_docs_list_every_class_under_its_code(repo: Path) -> None:
-    rows = re.findall(r"^\| (\d+) \|[^|]*\|(.*)\|$", (repo / "docs/exit-codes.md").read_text(), re.M)
+    rows = re.findall(r"^\| (\d+) \|[^|]*\|(.*)\|$", (repo / "docs/exit-codes.md").read_text(encoding="utf-8"), re.M)
     documented = {int(code): set(re.findall(r"`(\w+)`", classes)) for code, classes in rows}
     assert set(documented) == {int(code) for code in ExitCode}
     for error in list_error_classes():

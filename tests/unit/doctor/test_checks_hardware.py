@@ -308,5 +308,5 @@ def test_each_fact_names_its_source() -> None:
 
 
 def test_docs_hold_each_id_of_ours() -> None:
-    text = (Path(__file__).resolve().parents[3] / "docs" / "checks.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs" / "checks.md").read_text(encoding="utf-8")
     assert [name for name in sorted(IDS) if f"`{name}`" not in text] == []

@@ -164,12 +164,12 @@ def test_what_is_recorded_passes_lint_and_judges_its_own_runs(tmp_path: Path) ->
     saved = save_recording(recording, out)
     assert saved.rows == 1
     assert lint_files([out], today="2026-12-31").findings == ()
-    rows = parse_reference_csv(out.read_text(), origin="b60.csv")
+    rows = parse_reference_csv(out.read_text(encoding="utf-8"), origin="b60.csv")
     target = Target(label=BDF, kind="gpu", name="B60", bdf=BDF, device_id="0xe211")
     used = ReferenceBook(rows, [target]).find(make_key("memory", "peak_bandwidth", (BDF,), op="read"))
     assert used is not None
     assert all(value / used.value >= 1 - used.tolerance for value in values)
-    side = json.loads(side_path(out).read_text())
+    side = json.loads(side_path(out).read_text(encoding="utf-8"))
     assert side["schema"] == "xpukit.baseline-record/1"
     assert side["recordings"][0]["metrics"][0]["runs"] == 5
 
@@ -190,14 +190,14 @@ def test_merge_keeps_both_sources(tmp_path: Path) -> None:
     ]  # fmt: skip
     recording = record_baseline(load_runs(second))
     saved = save_recording(recording, out, merge=out)
-    rows = parse_reference_csv(out.read_text(), origin="b60.csv")
+    rows = parse_reference_csv(out.read_text(encoding="utf-8"), origin="b60.csv")
     assert [(item.value, item.date) for item in rows] == [(400.0, "2026-01-03"), (382.0, "2026-02-03")]
     assert len({item.source for item in rows}) == 2
     assert "1 metrics now have two sources or more; the newest of the same kind is used" in saved.notes
-    assert len(json.loads(side_path(out).read_text())["recordings"]) == 2
+    assert len(json.loads(side_path(out).read_text(encoding="utf-8"))["recordings"]) == 2
     again = save_recording(recording, out, merge=out)
     assert again.rows == 2
-    assert len(json.loads(side_path(out).read_text())["recordings"]) == 2
+    assert len(json.loads(side_path(out).read_text(encoding="utf-8"))["recordings"]) == 2
     shown = show_baseline(rows, ["8086:e211"])
     assert (shown.metrics[0].winner.value, shown.metrics[0].losers[0].why) == (382.0, "older")
 

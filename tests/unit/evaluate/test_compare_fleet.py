@@ -188,7 +188,7 @@ def test_the_same_key_in_another_order_is_the_same_metric(tmp_path: Path) -> Non
     for number in range(5):
         run = write_run(tmp_path / str(number), [row(100.0, params={"op": "read", "bytes": 1})], host=f"h{number}")
         if number % 2:
-            text = (run / "results.json").read_text()
+            text = (run / "results.json").read_text(encoding="utf-8")
             swapped = text.replace('"op": "read",\n        "bytes": 1', '"bytes": 1,"op": "read"')
             assert swapped != text
             (run / "results.json").write_text(swapped)

@@ -36,7 +36,7 @@ from xpukit.facts.references import COLUMNS, ReferenceRow, parse_reference_csv
 from xpukit.facts.suites import JudgeSettings
 
 LOGS = DATA / "logs"
-UPSTREAM = (LOGS / "upstream-2xB60.txt").read_text()
+UPSTREAM = (LOGS / "upstream-2xB60.txt").read_text(encoding="utf-8")
 NONE: dict[int, str] = {}
 RANKS = [f"device{number}" for number in range(64)]
 DIRECT = {
@@ -77,12 +77,12 @@ def by_key(found: tuple[Measurement, ...]) -> dict[object, tuple[float, ...]]:
 
 @pytest.mark.parametrize(("tool", "path"), SAMPLES, ids=[f"{tool}-{path.stem}" for tool, path in SAMPLES])
 def test_a_tool_alone_gives_what_its_parser_gives(tool: str, path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert measure(text) == by_key(DIRECT[tool](text))
 
 
 def test_explicit_scaling_is_of_one_run() -> None:
-    evaluation = judge(TWO_RUNS.read_text())
+    evaluation = judge(TWO_RUNS.read_text(encoding="utf-8"))
     rows = [row for row in evaluation.results if row.params.get("vector") == "float" and row.benchmark == "memory"]
     assert {row.params.get("scaling"): row.value for row in rows} == {"explicit": 634.3, None: 300.0}
     assert {row.devices for row in rows} == {("device0",)}  # the same UUID in both
@@ -191,7 +191,7 @@ PARTS = {
     "between", ["", "\x1b[1;34m[INFO]\x1b[0m Running GEMM MKL test (int8)\n", "--- ze_peer 0 -> 1 ---\n"]
 )
 def test_tools_in_any_order(order: tuple[str, ...], between: str) -> None:
-    texts = [(DATA / tool / f"{PARTS[tool]}.txt").read_text() for tool in order]
+    texts = [(DATA / tool / f"{PARTS[tool]}.txt").read_text(encoding="utf-8") for tool in order]
     apart: dict[object, tuple[float, ...]] = {}
     for text in texts:
         apart |= measure(text)
@@ -199,13 +199,13 @@ def test_tools_in_any_order(order: tuple[str, ...], between: str) -> None:
 
 
 def test_measured_twice_is_pooled() -> None:
-    text = (DATA / "matrix_mul" / "2023-single.txt").read_text()
+    text = (DATA / "matrix_mul" / "2023-single.txt").read_text(encoding="utf-8")
     (row,) = judge(text, text).results
     assert row.n == 2
     assert row.mad == 0
 
 
-CCL = (DATA / "oneccl_benchmark" / "patched-alltoall-4ranks.txt").read_text()
+CCL = (DATA / "oneccl_benchmark" / "patched-alltoall-4ranks.txt").read_text(encoding="utf-8")
 
 
 def test_p2p_and_usm_are_kept_apart() -> None:
@@ -219,7 +219,7 @@ def test_p2p_and_usm_are_kept_apart() -> None:
 
 def test_the_csv_of_the_same_run_adds_nothing() -> None:
     folder = DATA / "oneccl_benchmark"
-    table, rows = ((folder / f"present-allreduce-2ranks.{end}").read_text() for end in ("txt", "csv"))
+    table, rows = ((folder / f"present-allreduce-2ranks.{end}").read_text(encoding="utf-8") for end in ("txt", "csv"))
     both = judge(table, rows)
     assert {row.n for row in both.results} == {1}
     assert len(both.results) == len(judge(table).results) > 0
@@ -227,11 +227,14 @@ def test_the_csv_of_the_same_run_adds_nothing() -> None:
 
 
 def test_wrong_data_fails() -> None:
-    evaluation = judge((DATA / "ze_peer" / "wrong-data.txt").read_text())
+    evaluation = judge((DATA / "ze_peer" / "wrong-data.txt").read_text(encoding="utf-8"))
     assert evaluation.verdict == "fail"
     assert find(evaluation, "p2p", "bandwidth").verified is False
     folder = DATA / "ze_bandwidth"
-    died = judge((folder / "wrong-data.txt").read_text() + (folder / "wrong-data.err").read_text())
+    died = judge(
+        (folder / "wrong-data.txt").read_text(encoding="utf-8")
+        + (folder / "wrong-data.err").read_text(encoding="utf-8")
+    )
     assert died.verdict == "fail"
     assert "verification failed" in find(died, "transfer", "output").reason
 
@@ -315,7 +318,7 @@ def test_device_that_is_none_or_several(text: str) -> None:
         read_device_id(text)
 
 
-ALL = [UPSTREAM, *(path.read_text() for _, path in SAMPLES)]
+ALL = [UPSTREAM, *(path.read_text(encoding="utf-8") for _, path in SAMPLES)]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -347,4 +350,4 @@ def test_captured_outputs(corpus_dir: Path, tool: str) -> None:
 
 def test_logs_of_failed_evaluations(corpus_dir: Path) -> None:
     for path in sorted((corpus_dir / "eval_log").glob("*.txt")):
-        assert judge(path.read_text()).verdict == "unknown", path.name
+        assert judge(path.read_text(encoding="utf-8")).verdict == "unknown", path.name

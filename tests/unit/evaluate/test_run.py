@@ -154,7 +154,7 @@ def test_all_went_well(tmp_path: Path) -> None:
     assert evaluation.verdict == "no-baseline"
     assert evaluation.complete
     assert [(job.overhead_s, job.timing_us) for job in evaluation.jobs] == [(0.4, 0.1)] * 2
-    document = json.loads((directory.path / "results.json").read_text())
+    document = json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
     assert document["schema"] == "xpukit.evaluate/1"
     assert len(list((directory.path / "logs").iterdir())) == 2
 
@@ -210,7 +210,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError) as caught:
         evaluate(tmp_path, interrupted)
     assert f"--resume {tmp_path / 'run'}" in caught.value.hint
-    partial = json.loads((tmp_path / "run" / "results.json").read_text())
+    partial = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert not partial["complete"]
     assert [row["metric"] for row in partial["results"]] == ["a"]
 
@@ -280,7 +280,7 @@ def test_the_same_input_gives_the_same_document(tmp_path: Path) -> None:
     texts = []
     for name in ("one", "two"):
         _, directory = evaluate(tmp_path / name, worker)
-        document = json.loads((directory.path / "results.json").read_text())
+        document = json.loads((directory.path / "results.json").read_text(encoding="utf-8"))
         document.pop("created"), document.pop("started"), document.pop("seconds")
         texts.append(json.dumps(document))
     assert texts[0] == texts[1]

@@ -68,7 +68,7 @@ def test_1x_and_2x_fill_in_and_are_named() -> None:
 
 
 def test_throttling_by_xpu_smi_is_listed() -> None:
-    out = (DATA / "xpu-smi" / "1.3.7-2xB60-dump.txt").read_text().splitlines()
+    out = (DATA / "xpu-smi" / "1.3.7-2xB60-dump.txt").read_text(encoding="utf-8").splitlines()
     argv = dump(0, 1)
     answer = Ran(argv=argv, rc=0, out=("\n".join(out[:3]) + "\n").encode())
     host = DictHost(commands={argv: answer, dump(0, 0): answer})
@@ -155,7 +155,7 @@ def test_numbers_travel() -> None:
     [("2021-no-names.txt", 1), ("2023-prefix.txt", 1), ("2026-4xB60.txt", 4), ("2026-4xB60-verbose.txt", 4)],
 )
 def test_sycl_ls_is_counted(name: str, count: int) -> None:
-    assert len(parse_sycl_ls((DATA / "sycl-ls" / name).read_text()).readings) == count
+    assert len(parse_sycl_ls((DATA / "sycl-ls" / name).read_text(encoding="utf-8")).readings) == count
 
 
 def test_sycl_must_see_what_is_measured() -> None:

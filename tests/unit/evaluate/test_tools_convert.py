@@ -32,7 +32,7 @@ ALLTOALL = CollectiveCase(collective="alltoall", size_bytes=4 * 134217728, dtype
 
 
 def read(tool: str, name: str) -> dict[MetricKey, Measurement]:
-    text = (DATA / tool / f"{name}.txt").read_text()
+    text = (DATA / tool / f"{name}.txt").read_text(encoding="utf-8")
     found = {
         "ze_peer": lambda: convert_ze_peer(parse_ze_peer(text), LABELS),
         "ze_bandwidth": lambda: convert_ze_bandwidth(parse_ze_bandwidth(text), LABELS, host_node=1),
@@ -88,8 +88,8 @@ def test_devices_at_once_are_no_device_alone() -> None:
 
 
 def test_refused_access_and_wrong_data() -> None:
-    err = (DATA / "ze_peer" / "no-p2p.err").read_text()
-    text = (DATA / "ze_peer" / "no-p2p.txt").read_text()
+    err = (DATA / "ze_peer" / "no-p2p.err").read_text(encoding="utf-8")
+    text = (DATA / "ze_peer" / "no-p2p.txt").read_text(encoding="utf-8")
     access = [m for m in convert_ze_peer(parse_ze_peer(text, err), LABELS) if m.key.metric == "access"]
     assert {(m.key.devices, m.samples[0]) for m in access} == {(("a", "b"), 1.0), (("a", "device2"), 0.0)}
     (row,) = (m for key, m in read("ze_peer", "wrong-data").items() if key.metric == "bandwidth")

@@ -113,7 +113,7 @@ def test_the_environment_is_a_difference_of_values(oneapi: Path) -> None:
     assert captured.values == {"CCL_ROOT": "/opt/my ccl", "PATH": "/opt/new:/usr/bin:/bin", "LINES_OF": "one\ntwo"}
     assert captured.script == str(script)
     assert capture_oneapi(host) is captured
-    assert (oneapi.parent / "runs").read_text() == "run\n", "sourced once"
+    assert (oneapi.parent / "runs").read_text(encoding="utf-8") == "run\n", "sourced once"
 
 
 def test_a_path_is_never_shell_text(oneapi: Path) -> None:

@@ -188,7 +188,7 @@ def test_doubling_comes_by_every_size(collective: str, ranks: int) -> None:
 
 def run_of(job: Job, corpus: Path, name: str) -> Ran:
     base = corpus / "captured" / name
-    said = base.with_suffix(".cmd").read_text()
+    said = base.with_suffix(".cmd").read_text(encoding="utf-8")
     rc = int(next(line.split()[-1] for line in said.splitlines() if line.startswith("exit")))
     out, err = base.with_suffix(".txt").read_bytes(), base.with_suffix(".err").read_bytes()
     return Ran(argv=job.argv, rc=rc, out=out, err=err)

@@ -276,7 +276,7 @@ def test_rows_name_programs_and_sources() -> None:
 def test_broken_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "engines").mkdir()
     for name in ("rules.toml", "replacements.toml", "intents.toml", "engines.toml"):
-        (tmp_path / "engines" / name).write_text((FOLDER / name).read_text())
+        (tmp_path / "engines" / name).write_text((FOLDER / name).read_text(encoding="utf-8"))
     (tmp_path / "engines" / "vllm.json.xz").write_bytes(b"not xz")
     monkeypatch.setattr(engines, "data_dir", lambda: tmp_path)
     load_file.cache_clear()

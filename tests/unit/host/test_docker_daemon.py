@@ -88,7 +88,7 @@ def test_split_tag(reference: str, parts: tuple[str, str]) -> None:
 def test_trace_names_only_what_this_build_made() -> None:
     def trace(name: str) -> BuildTrace:
         found = BuildTrace()
-        for line in (DATA / f"classic_{name}.jsonl").read_text().splitlines():
+        for line in (DATA / f"classic_{name}.jsonl").read_text(encoding="utf-8").splitlines():
             found.feed(json.loads(line))
         return found
 

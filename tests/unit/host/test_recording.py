@@ -89,7 +89,7 @@ def test_an_unrecorded_question_cannot_be_hidden(tmp_path: Path) -> None:
 
 def test_a_recording_of_another_version_answers_unrecorded(tmp_path: Path) -> None:
     directory = record(tmp_path, ScriptedHost({}), lambda host: None)
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     manifest["xpukit_version"] = "0.0.1"
     (directory / "manifest.json").write_text(json.dumps(manifest))
     replay = ReplayHost(directory)

@@ -223,7 +223,7 @@ def test_pseudonyms_outlast_the_process_and_hold_no_secret(tmp_path: Path) -> No
     path = tmp_path / "state" / "map.json"
     save_map(path, first.map)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "secretValue99" not in path.read_text()
+    assert "secretValue99" not in path.read_text(encoding="utf-8")
     again = load_map(path)
     assert again is not None
     assert Redactor(IDENTITY, known=again)(text) == shown

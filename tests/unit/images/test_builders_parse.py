@@ -17,14 +17,14 @@ DATA = Path(__file__).parents[2] / "data" / "builders"
 
 def read_buildkit(name: str) -> tuple[BuildSummary, list[BuildEvent]]:
     parser = BuildKitParser()
-    lines = (DATA / f"buildkit_{name}.txt").read_text().splitlines()
+    lines = (DATA / f"buildkit_{name}.txt").read_text(encoding="utf-8").splitlines()
     events = [event for line in lines for event in parser.feed(line)]
     return parser.summarize(), events
 
 
 def read_classic(name: str) -> tuple[BuildSummary, list[BuildEvent]]:
     parser = ClassicParser()
-    messages = [json.loads(line) for line in (DATA / f"classic_{name}.jsonl").read_text().splitlines()]
+    messages = [json.loads(line) for line in (DATA / f"classic_{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     events = [event for message in messages for event in parser.feed(message)]
     events += parser.finish()
     return parser.summarize(), events

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.machines.recorded_machines import list_machines, open_loosely, open_machine, read_machine
+from xpukit.container.gpu_nodes import GpuNodes, find_gpu_nodes
 from xpukit.facts.cdi import load_cdi_facts
 from xpukit.host.answers import FileAnswer
 from xpukit.host.overlay import OverlayHost
 from xpukit.images.cdi import build_cdi, check_cdi, find_needed_version
 from xpukit.images.cdi_file import compare_cdi, encode_cdi, render_systemd, write_cdi
-from xpukit.container.gpu_nodes import GpuNodes, find_gpu_nodes
 
 # The parts of the Container Device Interface's JSON schema that we use, written after its SPEC.md (1.1.0).
 _EDITS = {

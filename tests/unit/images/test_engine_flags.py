@@ -169,7 +169,7 @@ def test_the_hook_finds_the_stubs_parser_through_its_own_start(tmp_path: Path) -
     flags = normalise_parser("stub", "1", ("stub-engine", "serve"), said["parser"])
     assert flags is not None
     names = list_flag_names(flags)
-    text = (smoke / "stub_engine.py").read_text()
+    text = (smoke / "stub_engine.py").read_text(encoding="utf-8")
     assert {"--port", "--max-model-len", "-tp", "--no-enforce-eager", "<model_tag>"} <= set(names)
     assert all(f'"{name}"' in text for name in names if name.startswith("--max"))
     assert "executor" in names["--distributed-executor-backend"]["dest"]

@@ -114,7 +114,7 @@ def test_everything_is_collected_and_locked(rendered: Rendered, tmp_path: Path) 
     assert wheel_names(lock) == ("six-1.16.0-py2.py3-none-any.whl",)
     assert lock.wheels == ("six==1.16.0",)
     assert "python3-venv" in lock.apt_packages
-    assert "secret" not in (tmp_path / "lock.toml").read_text()
+    assert "secret" not in (tmp_path / "lock.toml").read_text(encoding="utf-8")
     check_files(lock, tmp_path)
     check_covers(lock, rendered, own_apt_repo=True)
     with pytest.raises(UsageError, match=r"not fetched: .*python3-venv"):  # no daemon was asked
@@ -145,7 +145,7 @@ def test_debian_packages_and_the_base_are_collected(rendered: Rendered, tmp_path
     found = {item.kind: item for item in lock.item}
     assert (found["deb"].name, found["deb"].file) == ("tool=1.0+1", "debs/tool_1.0+1_amd64.deb")
     assert (tmp_path / "debs/tool_1.0+1_amd64.deb").read_bytes() == b"deb"
-    assert (tmp_path / "debs/Packages").read_text() == DEB.stanza + "\n"
+    assert (tmp_path / "debs/Packages").read_text(encoding="utf-8") == DEB.stanza + "\n"
     assert (found["image"].file, found["image"].url) == ("base.tar", "sha256:base")
     assert load_lock(tmp_path / "lock.toml") == lock
     check_files(lock, tmp_path)

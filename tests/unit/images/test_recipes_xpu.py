@@ -275,7 +275,7 @@ def test_pinned_images_are_taken(image: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_readme_holds_every_setting_and_variant(name: str) -> None:
     recipe = load_recipe(name)
-    text = (Path(recipe.folder) / "README.md").read_text()
+    text = (Path(recipe.folder) / "README.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE))
     for key, setting in recipe.settings.items():
         default = write_value(setting.default)

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from tests.machines.recorded_machines import list_machines, open_machine, read_machine
-from xpukit.core.errors import UsageError
 from xpukit.container.gpu_nodes import GpuNodes, NodeGroup, choose_gpus, find_gpu_nodes, join_lists, list_gids
 from xpukit.container.run_options import RunPlan, RunRequest, plan_run
+from xpukit.core.errors import UsageError
 
 
 def gpus_of(name: str) -> tuple[GpuNodes, ...]:

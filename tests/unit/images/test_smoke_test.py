@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.images.fake_daemon import FakeDaemon
+from xpukit.container.gpu_nodes import GpuNodes, NodeGroup
 from xpukit.core.errors import ExternalError
 from xpukit.facts.recipes import Recipe, load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ExecAnswer, ImageInfo
-from xpukit.container.gpu_nodes import GpuNodes, NodeGroup
 from xpukit.images.smoke_environment import MARK, compare_environments, find_environment, parse_check_lines
 from xpukit.images.smoke_report import SmokeCheck, SmokeReport, judge_checks
 from xpukit.images.smoke_test import STRANGE_FLAG, smoke_test

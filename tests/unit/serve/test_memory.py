@@ -180,6 +180,17 @@ def test_each_engine_s_budget(engine: str) -> None:
         assert plan.kv_bytes == int(rest * 0.8)
 
 
+def test_an_encoder_that_does_not_fit_is_refused_by_every_engine() -> None:
+    for engine in ("vllm", "llm-scaler-vllm", "sglang", "lmdeploy"):
+        plan = fit_memory(
+            get_model("BAAI/bge-m3"),
+            quantization="none",
+            device=DeviceMemory(total_bytes=24 * GIB, free_bytes=1700 << 20),
+            settings=MemorySettings(engine=engine, max_model_len=8192, max_num_batched_tokens=16384),
+        )
+        assert not plan.fits, engine
+
+
 def test_a_correction_moves_the_cache() -> None:
     plain = fit("Qwen/Qwen3-8B", "fp8", max_model_len=4096)
     correction = Correction(

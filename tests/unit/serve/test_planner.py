@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.machines.recorded_machines import open_loosely, read_machine
@@ -53,6 +53,16 @@ def plan_platform(platform: str, **asked: object) -> Plan:
     return make_plan(request, find_model(request.model), around)
 
 
+def try_plan(request: ServeRequest, machine: Machine) -> Plan | None:
+    """None where it is refused with a reason."""
+    try:
+        return make_plan(request, find_model(request.model), Surroundings(machine=machine, host="host"))
+    except UsageError as err:
+        if not err.message:
+            raise
+        return None
+
+
 def words_of(plan: Plan, launch: int = 0) -> tuple[str, ...]:
     return plan.launches[launch].argv
 
@@ -70,12 +80,9 @@ def test_what_is_planned_is_accepted_near_and_fits(
         objective=data.draw(st.sampled_from(["throughput", "latency"])),
         pinning=data.draw(st.sampled_from(["auto", "numactl", "engine", "off"])),
     )
-    try:
-        plan = make_plan(request, find_model(model), Surroundings(machine=machine, host="host"))
-    except UsageError as err:
-        assert err.message
+    plan = try_plan(request, machine)
+    if plan is None or not plan.launches:
         return
-    assume(plan.launches)
     assert plan.memory.fits
     pool = find_units(machine)
     units = {unit.label: unit for unit in pool.units}

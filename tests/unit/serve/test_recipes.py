@@ -55,7 +55,11 @@ def test_our_line_means_what_the_guide_means(recipe: dict[str, Any]) -> None:
             wanted = read_meaning(replace_for(recipe["engine"], used, guides[name]["argv"]).argv, schema)
             assert wanted is not None
             missing = min(
-                ({key: value for key, value in wanted.items() if meaning.get(key) != value} for meaning, _ in ours if meaning),
+                (
+                    {key: value for key, value in wanted.items() if meaning.get(key) != value}
+                    for meaning, _ in ours
+                    if meaning
+                ),
                 key=len,
             )
             assert not set(missing) - set(recipe.get("differs", {})), (name, used, missing)
@@ -90,7 +94,5 @@ def test_an_unneeded_difference_is_found_out() -> None:
     recipe = next(one for one in SERVE if "003:2+" in one["ids"])
     other = {**recipe, "ours": recipe["ours"].replace("114432", "4096")}
     schema = load_schema(recipe["engine"], recipe["version"])
-    meanings = [
-        read_meaning(list_commands(make_plan(one, recipe["version"]))[0][0], schema) for one in (recipe, other)
-    ]
+    meanings = [read_meaning(list_commands(make_plan(one, recipe["version"]))[0][0], schema) for one in (recipe, other)]
     assert meanings[0] != meanings[1]

@@ -56,7 +56,9 @@ def read_table(name: str) -> Iterator[tuple[list[str], str, str]]:
 
 @needs_recorded
 def test_every_recorded_command_agrees() -> None:
-    commands = {f"{row['id']} {row['kind']}": row for row in json.loads((ENGINES / "commands.json").read_text())}
+    commands = {
+        f"{row['id']} {row['kind']}": row for row in json.loads((ENGINES / "commands.json").read_text(encoding="utf-8"))
+    }
     wrong, count = [], 0
     for (engine, command), version, verdict in read_table("command_x_version.tsv"):
         schema = load_engine("llm-scaler-vllm" if engine == "llmscaler" else engine, version)

@@ -157,7 +157,7 @@ def test_what_is_on_disk_counts_whatever_it_is_called(tmp_path: Path) -> None:
 def test_an_index_without_its_shards_scales_the_formula(tmp_path: Path) -> None:
     write_directory(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
-    document = json.loads(index.read_text())
+    document = json.loads(index.read_text(encoding="utf-8"))
     document["metadata"]["total_size"] = 4_000_000
     index.write_text(json.dumps(document))
     for shard in tmp_path.glob("*.safetensors"):

@@ -166,7 +166,7 @@ def test_looking_into_a_bundle(tmp_path: Path) -> None:
     out = tmp_path / "out"
     count = opened.unpack(out)
     assert (out / "read/etc/os-release").read_bytes() == wanted
-    assert "not installed" in (out / "run/uname_-a.txt").read_text()
+    assert "not installed" in (out / "run/uname_-a.txt").read_text(encoding="utf-8")
     assert count == sum(1 for path in out.rglob("*") if path.is_file())
     with pytest.raises(UsageError, match="not empty"):
         opened.unpack(out)

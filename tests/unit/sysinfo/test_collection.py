@@ -196,9 +196,7 @@ def test_a_collector_that_waits_long_begins_first() -> None:
     begun: list[str] = []
 
     def make(name: str, **settings: Any) -> Collector:
-        return Collector(
-            name=name, summary="s", preset="minimal", collect=lambda _: begun.append(name), **settings
-        )
+        return Collector(name=name, summary="s", preset="minimal", collect=lambda _: begun.append(name), **settings)
 
     lanes = _form_lanes([_Step(make("a")), _Step(make("slow", begins_first=True)), _Step(make("b", lane="gpu"))], 2)
     assert [[step.task.name for step in lane] for lane in lanes] == [["b"], ["slow"], ["a"]]

@@ -168,6 +168,6 @@ def test_data_files_belong_to_collectors_and_name_their_sources() -> None:
 
 
 def test_every_collector_is_in_the_table_of_docs(repo: Path) -> None:
-    text = (repo / "docs" / "collectors.md").read_text()
+    text = (repo / "docs" / "collectors.md").read_text(encoding="utf-8")
     for collector in list_collectors():
         assert f"| `{collector.name}` | {collector.preset} |" in text

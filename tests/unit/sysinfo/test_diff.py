@@ -75,7 +75,9 @@ def test_small_bar_against_full_bar(capsys: pytest.CaptureFixture[str], repo: Pa
     assert run(["sysinfo", "diff", "--json", *argv]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["same"] is False
-    jsonschema.validate(document, json.loads((repo / "docs" / "schemas" / "xpukit.sysinfo-diff-1.json").read_text()))
+    jsonschema.validate(
+        document, json.loads((repo / "docs" / "schemas" / "xpukit.sysinfo-diff-1.json").read_text(encoding="utf-8"))
+    )
     areas = [AREAS.index(one["area"]) for one in document["differences"]]
     assert areas == sorted(areas)
     # The ordinary user of the second machine may not read debugfs: its firmware is not gone.

@@ -182,7 +182,8 @@ class UsmDevice:
         import dpctl.program
 
         try:
-            return dpctl.program.create_program_from_source(self.queue, (_KERNELS / "memory.cl").read_text())
+            source = (_KERNELS / "memory.cl").read_text(encoding="utf-8")
+            return dpctl.program.create_program_from_source(self.queue, source)
         except dpctl.program.SyclProgramCompilationError as err:
             raise DeviceError(f"{self.label}: the kernels do not build: {err}") from err
 

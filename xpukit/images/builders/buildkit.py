@@ -142,7 +142,7 @@ def run_buildkit(
         if ran.failure in ("not-found", "denied"):
             raise ExternalError(ran.describe_failure(), hint="is the docker client still installed?")
         summary = parser.summarize()
-        image_id = id_file.read_text().strip() if ran.ok and id_file.exists() else ""
+        image_id = id_file.read_text(encoding="utf-8").strip() if ran.ok and id_file.exists() else ""
         image_id = image_id or (summary.image_id if ran.ok else "")
         if ran.failure == "timeout":
             summary = msgspec.structs.replace(summary, error=f"stopped after its limit of {timeout_s:.0f} s")

@@ -1,7 +1,7 @@
 """How each engine is told about ranks and machines: one file an engine, found by the names it lists.
 
-A module has `ENGINES` (names) and `spread(case, builder) -> Spread`: it adds the flags of parallelism for one machine and
-says which other processes and variables that machine needs.
+A module has `ENGINES` (names) and `spread(case, builder) -> Spread`: it adds the flags of parallelism for one machine
+and says which other processes and variables that machine needs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The forms a plan is written in: one file a form, found by scan. A form adds nothing of its own to the plan's choices.
+"""The forms a plan is written in: one file a form, found by scan. A form adds nothing to the plan's choices.
 
-A module has `NAME`, `SUMMARY`, `ALIASES`, `NEEDS_IMAGE` and `render(plan, options) -> tuple[FormFile, ...]`; `start(names)`
-gives the command that starts what was written to those files, () where there is none.
+A module has `NAME`, `SUMMARY`, `ALIASES`, `NEEDS_IMAGE` and `render(plan, options) -> tuple[FormFile, ...]`;
+`start(names)` gives the command that starts what was written to those files, () where there is none.
 """
 
 from __future__ import annotations

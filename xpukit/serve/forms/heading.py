@@ -14,8 +14,10 @@ def list_heading(plan: Plan) -> tuple[str, ...]:
     memory = plan.memory
     where = plan.machine.platform or plan.machine.host or "this machine"
     lines = [
-        f"{plan.model.id or plan.model.asked}, {plan.quantization.name} weights, {plan.parallelism.describe()} on {where}",
-        f"engine: {plan.engine.name} {plan.engine.version}" + (f", image {plan.engine.image}" if plan.engine.image else ""),
+        f"{plan.model.id or plan.model.asked}, {plan.quantization.name} weights, "
+        f"{plan.parallelism.describe()} on {where}",
+        f"engine: {plan.engine.name} {plan.engine.version}"
+        + (f", image {plan.engine.image}" if plan.engine.image else ""),
         f"fits: {format_bytes(memory.weights_bytes)} of weights a GPU, {memory.kv_tokens:,} tokens of KV cache, "
         f"{memory.concurrency:.2f} requests of {memory.asked_context:,} tokens at a time (estimate)",
     ]
@@ -24,9 +26,9 @@ def list_heading(plan: Plan) -> tuple[str, ...]:
     return tuple(" ".join(line.split()) for line in lines)
 
 
-def list_reasons(launch: Launch) -> Iterable[str]:
-    """Why each variable is set and each flag of a guide is there, a line each."""
-    for variable in launch.variables:
+def list_reasons(launch: Launch, *, inside: bool = False) -> Iterable[str]:
+    """Why each variable is set and each flag of a guide is there, a line each. `inside`: as it is in a container."""
+    for variable in (launch.container_variables or launch.variables) if inside else launch.variables:
         if not variable.passed:
             yield comment_variable(variable)
     for flag in launch.flags:

@@ -8,19 +8,23 @@ from collections.abc import Iterable, Sequence
 
 from xpukit.serve.plan_types import Flag, Variable
 
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def quote_word(word: str) -> str:
-    """The word as a shell reads it back; references to variables stay references."""
-    if not _REFERENCE.search(word):
+    """The word as a shell reads it back.
+
+    References to variables stay references, and the shell stops where one is unset: a key that is silently empty would
+    leave a server open.
+    """
+    if not REFERENCE.search(word):
         return shlex.quote(word)
     parts = []
     end = 0
-    for match in _REFERENCE.finditer(word):
+    for match in REFERENCE.finditer(word):
         if before := word[end : match.start()]:
             parts.append(shlex.quote(before))
-        parts.append(f'"{match[0]}"')
+        parts.append(f'"{match[0][:-1]}:?}}"')
         end = match.end()
     if rest := word[end:]:
         parts.append(shlex.quote(rest))
@@ -48,7 +52,12 @@ def continue_lines(lines: Sequence[str], indent: str = "  ") -> str:
 
 def assign(variable: Variable) -> str:
     """NAME=value for the front of a command."""
-    return f"{variable.name}={quote_word(variable.value)}"
+    return assign_value(variable.name, variable.value)
+
+
+def assign_value(name: str, value: str) -> str:
+    """NAME=value, references left to the shell."""
+    return f"{name}={quote_word(value)}"
 
 
 def comment_variable(variable: Variable) -> str:

@@ -27,7 +27,7 @@ FOREIGN = (
 
 
 def read_samples(tool: str) -> list[str]:
-    texts = [path.read_text() for path in sorted((DATA / tool).glob("*.txt"))]
+    texts = [path.read_text(encoding="utf-8") for path in sorted((DATA / tool).glob("*.txt"))]
     assert len(texts) > 5
     return texts
 

@@ -22,7 +22,7 @@ TEXTS = read_samples("imb")
 
 
 def parse(samples: Path, name: str) -> ImbOutput:
-    return parse_imb((samples / "imb" / f"{name}.txt").read_text())
+    return parse_imb((samples / "imb" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def kinds(output: ImbOutput) -> list[str]:
@@ -105,7 +105,7 @@ def test_defects_are_wrong_data() -> None:
 
 @pytest.mark.parametrize("cell", ["331,27", "-nan", "inf", "1.234,5", "-3.0", "abc"])
 def test_times_that_are_none(samples: Path, cell: str) -> None:
-    text = (samples / "imb" / "pingpong-2.txt").read_text().replace("331.27", cell)
+    text = (samples / "imb" / "pingpong-2.txt").read_text(encoding="utf-8").replace("331.27", cell)
     output = parse_imb(text)
     assert len(output.readings) == 3
     assert output.notes[0].line == 38
@@ -147,7 +147,7 @@ def test_a_cut_output_gives_a_subset(number: int) -> None:
 
 def captured(corpus_dir: Path, name: str) -> ImbOutput:
     path = corpus_dir / "captured" / "imb-mpi1" / f"{name}.txt"
-    return parse_imb(path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text())
+    return parse_imb(path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text(encoding="utf-8"))
 
 
 def test_every_captured_output_parses(corpus_dir: Path) -> None:

@@ -20,7 +20,7 @@ TEXTS = read_samples("matrix_mul")
 
 
 def parse(samples: Path, name: str) -> MatrixOutput:
-    return parse_matrix_mul((samples / "matrix_mul" / f"{name}.txt").read_text())
+    return parse_matrix_mul((samples / "matrix_mul" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def test_the_public_sample(samples: Path) -> None:
@@ -157,7 +157,7 @@ def test_terminal_decoration_changes_nothing() -> None:
 
 
 def test_other_output_between_the_lines_loses_nothing(samples: Path) -> None:
-    lines = (samples / "matrix_mul" / "2025-all.txt").read_text().splitlines(keepends=True)
+    lines = (samples / "matrix_mul" / "2025-all.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     rows = [(r.precision, r.m, r.value) for r in parse_matrix_mul("".join(lines)).readings]
     for foreign in FOREIGN:
         assert [(r.precision, r.m, r.value) for r in parse_matrix_mul(foreign.join(lines)).readings] == rows
@@ -187,11 +187,11 @@ def test_truncated_output_gives_a_subset(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["2025-all", "patched-fails", "installer-two-runs", "strange-numbers"])
 def test_every_cut(samples: Path, name: str) -> None:
-    check_every_prefix(parse_matrix_mul, (samples / "matrix_mul" / f"{name}.txt").read_text())
+    check_every_prefix(parse_matrix_mul, (samples / "matrix_mul" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def test_logs_without_measurements(corpus_dir: Path) -> None:
     for path in sorted((corpus_dir / "eval_log").glob("*.txt")):
-        output = parse_matrix_mul(path.read_text())
+        output = parse_matrix_mul(path.read_text(encoding="utf-8"))
         assert output.readings == ()
         assert output.notes == ()

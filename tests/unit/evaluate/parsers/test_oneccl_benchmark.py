@@ -21,17 +21,17 @@ from xpukit.evaluate.parsers.oneccl_benchmark import CclOutput, parse_csv, parse
 from xpukit.evaluate.parsers.oneccl_rows import PATCH_GB, TRUE_GB, CclRow, compute_bandwidths
 
 TEXTS = read_samples("oneccl_benchmark")
-CSVS = [path.read_text() for path in sorted((DATA / "oneccl_benchmark").glob("*.csv"))]
+CSVS = [path.read_text(encoding="utf-8") for path in sorted((DATA / "oneccl_benchmark").glob("*.csv"))]
 MIB = 1 << 20
 SUMMED = "times are the sum over allreduce, alltoall: none of them has its own"
 
 
 def table(samples: Path, name: str) -> CclOutput:
-    return parse_table((samples / "oneccl_benchmark" / f"{name}.txt").read_text())
+    return parse_table((samples / "oneccl_benchmark" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def csv(samples: Path, name: str) -> CclOutput:
-    return parse_csv((samples / "oneccl_benchmark" / f"{name}.csv").read_text())
+    return parse_csv((samples / "oneccl_benchmark" / f"{name}.csv").read_text(encoding="utf-8"))
 
 
 def kinds(output: CclOutput) -> list[str]:
@@ -87,7 +87,7 @@ def test_log_lines_that_share_a_line_with_rows(samples: Path) -> None:
 
 
 def test_a_row_whose_end_a_log_line_cut_is_not_read(samples: Path) -> None:
-    text = (samples / "oneccl_benchmark" / "patched-allreduce-2ranks-interleaved.txt").read_text()
+    text = (samples / "oneccl_benchmark" / "patched-allreduce-2ranks-interleaved.txt").read_text(encoding="utf-8")
     cut = text.replace("          0.102026:03", "          0.12026:03")
     assert cut != text
     output = parse_table(cut)
@@ -271,7 +271,11 @@ def test_units_of_columns_are_read_not_assumed() -> None:
 
 
 def test_csv_of_a_known_command_with_one_row_left(samples: Path) -> None:
-    lines = (samples / "oneccl_benchmark" / "present-several-collectives.csv").read_text().splitlines(keepends=True)
+    lines = (
+        (samples / "oneccl_benchmark" / "present-several-collectives.csv")
+        .read_text(encoding="utf-8")
+        .splitlines(keepends=True)
+    )
     first = "".join(lines[:2])
     assert len(parse_csv(first).readings) == 1  # one row cannot tell
     known = parse_csv(first, collectives=("allreduce", "alltoall"))
@@ -362,19 +366,21 @@ CAPTURED = "captured"
 
 def captured(corpus_dir: Path, name: str) -> CclOutput:
     path = corpus_dir / CAPTURED / f"{name}.txt"
-    return parse_table(path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text())
+    return parse_table(path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text(encoding="utf-8"))
 
 
 def test_every_captured_output_parses(corpus_dir: Path) -> None:
     """Readings wherever the program wrote a CSV, as many as in it, with the same figures but for rounding."""
     compared = 0
     for path in sorted((corpus_dir / CAPTURED).glob("oneccl*/*.txt")):
-        shown = parse_table(path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text())
+        shown = parse_table(
+            path.read_bytes().decode(errors="replace"), path.with_suffix(".err").read_text(encoding="utf-8")
+        )
         assert bool(shown.readings or shown.summed) == shown.is_finished, path
         assert bool(shown.readings or shown.summed) != bool(shown.problems), path
         if not path.with_suffix(".csv").exists():
             continue
-        written = parse_csv(path.with_suffix(".csv").read_text())
+        written = parse_csv(path.with_suffix(".csv").read_text(encoding="utf-8"))
         if shown.summed:
             continue
         for a, b in zip(shown.readings, written.readings, strict=True):
@@ -422,13 +428,13 @@ def test_captured_figures(
 
 def test_captured_sums_and_failures(corpus_dir: Path) -> None:
     assert captured(corpus_dir, "oneccl-benchmark-2021.1/multi_np2").readings == ()
-    both = parse_csv((corpus_dir / CAPTURED / "oneccl-benchmark-2021.4" / "multi_np2.csv").read_text())
+    both = parse_csv((corpus_dir / CAPTURED / "oneccl-benchmark-2021.4" / "multi_np2.csv").read_text(encoding="utf-8"))
     assert (both.readings, len(both.summed)) == ((), 20)
     killed = captured(corpus_dir, "oneccl-benchmark/killed_np2_1")
     assert [p.text for p in killed.problems] == [
         f"BAD TERMINATION of rank {rank}: KILLED BY SIGNAL: 15 (Terminated)" for rank in (0, 1)
     ]
-    warnings = parse_table((corpus_dir / "ccl" / "vllm_ccl_warn_lines_4xB70.txt").read_text())
+    warnings = parse_table((corpus_dir / "ccl" / "vllm_ccl_warn_lines_4xB70.txt").read_text(encoding="utf-8"))
     assert (warnings.readings, warnings.problems, said(warnings)) == ((), (), ["no table"])
     missing = captured(corpus_dir, "oneccl-benchmark/err_missing_binary_np2")
     assert "execvp error" in missing.problems[0].text

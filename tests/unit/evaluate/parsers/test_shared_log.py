@@ -29,7 +29,7 @@ STEPS = (
 
 
 def read(tool: str) -> str:
-    return (DATA / tool / f"{TOOLS[tool][1]}.txt").read_text()
+    return (DATA / tool / f"{TOOLS[tool][1]}.txt").read_text(encoding="utf-8")
 
 
 def key(readings: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -18,12 +18,12 @@ from tests.unit.evaluate.parsers.damaged_text import (
 )
 from xpukit.evaluate.parsers.xpu_smi_dump import DumpOutput, DumpSample, parse_dump
 
-TEXTS = [path.read_text() for path in sorted((DATA / "xpu-smi").glob("*-dump*.txt"))]
+TEXTS = [path.read_text(encoding="utf-8") for path in sorted((DATA / "xpu-smi").glob("*-dump*.txt"))]
 assert len(TEXTS) >= 8
 
 
 def parse(samples: Path, name: str) -> DumpOutput:
-    return parse_dump((samples / "xpu-smi" / f"{name}.txt").read_text())
+    return parse_dump((samples / "xpu-smi" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def values(sample: DumpSample) -> dict[str, float | None]:

@@ -35,12 +35,14 @@ PARSERS: dict[str, Parse] = {
     "diag": parse_diag,
     "topology": parse_topology,
 }
-TEXTS = [path.read_text() for part in PARSERS for path in sorted((DATA / "xpu-smi").glob(f"*-{part}*.txt"))]
+TEXTS = [
+    path.read_text(encoding="utf-8") for part in PARSERS for path in sorted((DATA / "xpu-smi").glob(f"*-{part}*.txt"))
+]
 assert len(TEXTS) >= 13
 
 
 def read(samples: Path, name: str) -> str:
-    return (samples / "xpu-smi" / f"{name}.txt").read_text()
+    return (samples / "xpu-smi" / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def figures(table: StatsTable) -> list[tuple[str, str, str, float | None]]:

@@ -23,8 +23,8 @@ MIB = 1 << 20
 
 def parse(samples: Path, name: str) -> TransferOutput:
     err = samples / "ze_bandwidth" / f"{name}.err"
-    text = (samples / "ze_bandwidth" / f"{name}.txt").read_text()
-    return parse_ze_bandwidth(text, err.read_text() if err.exists() else "")
+    text = (samples / "ze_bandwidth" / f"{name}.txt").read_text(encoding="utf-8")
+    return parse_ze_bandwidth(text, err.read_text(encoding="utf-8") if err.exists() else "")
 
 
 def brief(output: TransferOutput) -> list[tuple[str, int | None, bool, int, float, float]]:
@@ -56,7 +56,7 @@ def test_one_line_in_full(samples: Path) -> None:
 def test_verification_is_kept_per_size(samples: Path) -> None:
     output = parse(samples, "table-1dev-verified")
     assert [r.verified for r in output.readings] == [True] * 12
-    once = parse_ze_bandwidth((samples / "ze_bandwidth" / "table-1dev-verified.txt").read_text().replace(
+    once = parse_ze_bandwidth((samples / "ze_bandwidth" / "table-1dev-verified.txt").read_text(encoding="utf-8").replace(
         "Verification successful\n", "", 1))  # fmt: skip
     assert [r.verified for r in once.readings] == [None, None] + [True] * 10
 
@@ -87,7 +87,7 @@ def test_csv_whose_devices_are_not_named_is_told_apart_by_its_sums(samples: Path
 
 
 def test_csv_with_a_lost_row_gives_no_wrong_device(samples: Path) -> None:
-    lines = (samples / "ze_bandwidth" / "csv-2dev.txt").read_text().splitlines(keepends=True)
+    lines = (samples / "ze_bandwidth" / "csv-2dev.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     whole = {(r.device, r.is_total, r.bytes, r.gbps) for r in parse_ze_bandwidth("".join(lines)).readings}
     rows = [place for place, line in enumerate(lines) if re.match(r"\d+,", line)]
     for place in rows:
@@ -99,14 +99,14 @@ def test_csv_with_a_lost_row_gives_no_wrong_device(samples: Path) -> None:
 
 
 def test_csv_whose_total_is_no_sum_is_not_believed(samples: Path) -> None:
-    text = (samples / "ze_bandwidth" / "csv-2dev.txt").read_text().replace("2097152,", "2097153,")
+    text = (samples / "ze_bandwidth" / "csv-2dev.txt").read_text(encoding="utf-8").replace("2097152,", "2097153,")
     output = parse_ze_bandwidth(text)
     assert [r.is_total for r in output.readings] == [False, False, False, False, True, False, False, True]
     assert [note.line for note in output.notes] == [18]
 
 
 def test_csv_ends_with_its_section(samples: Path) -> None:
-    text = (samples / "ze_bandwidth" / "2023-csv.txt").read_text()
+    text = (samples / "ze_bandwidth" / "2023-csv.txt").read_text(encoding="utf-8")
     output = parse_ze_bandwidth(f"{text}\n1024,2,3\n12,allreduce,sum,float16\n")
     assert output == parse_ze_bandwidth(text)
 
@@ -158,7 +158,7 @@ def test_terminal_decoration_changes_nothing(samples: Path) -> None:
 
 
 def test_other_output_between_the_lines_loses_nothing(samples: Path) -> None:
-    lines = (samples / "ze_bandwidth" / "table-2dev.txt").read_text().splitlines(keepends=True)
+    lines = (samples / "ze_bandwidth" / "table-2dev.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     rows = brief(parse_ze_bandwidth("".join(lines)))
     for foreign in FOREIGN:
         assert brief(parse_ze_bandwidth(foreign.join(lines))) == rows
@@ -188,7 +188,7 @@ def test_truncated_output_gives_a_subset(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["csv-2dev", "csv-without-preamble", "table-2dev", "2023-csv", "2022-table"])
 def test_every_cut(samples: Path, name: str) -> None:
-    check_every_prefix(parse_ze_bandwidth, (samples / "ze_bandwidth" / f"{name}.txt").read_text())
+    check_every_prefix(parse_ze_bandwidth, (samples / "ze_bandwidth" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 # Counted by reading the files: readings, totals among them, problems.
@@ -215,15 +215,15 @@ def test_captured_outputs(corpus_dir: Path) -> None:
     seen = 0
     for path in sorted((corpus_dir / "captured" / "ze_bandwidth").glob("*.txt")):
         seen += 1
-        text = path.read_text()
-        output = parse_ze_bandwidth(text, path.with_suffix(".err").read_text())
+        text = path.read_text(encoding="utf-8")
+        output = parse_ze_bandwidth(text, path.with_suffix(".err").read_text(encoding="utf-8"))
         rows = len(re.findall(r"usec$|^\d+,", text, re.MULTILINE))
         assert len(output.readings) == rows, path.stem
         assert output.notes == (), path.stem
         if path.stem in CAPTURED:
             totals = sum(r.is_total for r in output.readings)
             assert (rows, totals, [p.kind for p in output.problems]) == CAPTURED[path.stem], path.stem
-        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(), re.MULTILINE)
+        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(encoding="utf-8"), re.MULTILINE)
         assert exit_code
         assert bool(output.problems) == (exit_code[1] != "0" or path.stem == "d4_g9_invalid"), path.stem
     assert seen >= 23
@@ -232,6 +232,8 @@ def test_captured_outputs(corpus_dir: Path) -> None:
 def test_table_and_csv_of_the_same_run_agree(corpus_dir: Path) -> None:
     directory = corpus_dir / "captured" / "ze_bandwidth"
     names = ("d4_d0123", "d4_d0123_csv")
-    table, csv = (parse_ze_bandwidth((directory / f"{name}.txt").read_text()).readings for name in names)
+    table, csv = (
+        parse_ze_bandwidth((directory / f"{name}.txt").read_text(encoding="utf-8")).readings for name in names
+    )
     keys = [[(r.direction, r.device, r.is_total, r.bytes) for r in readings] for readings in (table, csv)]
     assert keys[0] == keys[1]

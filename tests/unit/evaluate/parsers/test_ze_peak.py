@@ -22,8 +22,8 @@ TEXTS = read_samples("ze_peak")
 
 def parse(samples: Path, name: str) -> PeakOutput:
     err = samples / "ze_peak" / f"{name}.err"
-    text = (samples / "ze_peak" / f"{name}.txt").read_text()
-    return parse_ze_peak(text, err.read_text() if err.exists() else "")
+    text = (samples / "ze_peak" / f"{name}.txt").read_text(encoding="utf-8")
+    return parse_ze_peak(text, err.read_text(encoding="utf-8") if err.exists() else "")
 
 
 def values(output: PeakOutput, test: str) -> dict[str, float]:
@@ -165,7 +165,7 @@ def test_terminal_decoration_changes_nothing() -> None:
 
 
 def test_other_output_between_the_lines_loses_nothing(samples: Path) -> None:
-    lines = (samples / "ze_peak" / "all.txt").read_text().splitlines(keepends=True)
+    lines = (samples / "ze_peak" / "all.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     rows = [(r.test, r.name, r.value) for r in parse_ze_peak("".join(lines)).readings]
     for foreign in FOREIGN:
         assert [(r.test, r.name, r.value) for r in parse_ze_peak(foreign.join(lines)).readings] == rows
@@ -195,7 +195,7 @@ def test_truncated_output_gives_a_subset(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["2021-all", "verbose", "strange-numbers"])
 def test_every_cut(samples: Path, name: str) -> None:
-    check_every_prefix(parse_ze_peak, (samples / "ze_peak" / f"{name}.txt").read_text())
+    check_every_prefix(parse_ze_peak, (samples / "ze_peak" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 # Counted by reading the files.
@@ -224,14 +224,14 @@ def test_captured_outputs(corpus_dir: Path) -> None:
     seen = 0
     for path in sorted((corpus_dir / "captured" / "ze_peak").glob("*.txt")):
         seen += 1
-        text = path.read_text()
-        output = parse_ze_peak(text, path.with_suffix(".err").read_text())
+        text = path.read_text(encoding="utf-8")
+        output = parse_ze_peak(text, path.with_suffix(".err").read_text(encoding="utf-8"))
         rows = len(re.findall(r" (?:GB/s|GBPS|GFLOPS|\(u[sS]\))$", text, re.MULTILINE))
         assert len(output.readings) == rows, path.stem
         assert [note for note in output.notes if "wrapped" not in note.text] == [], path.stem
         if path.stem in CAPTURED:
             assert (rows, [p.kind for p in output.problems]) == CAPTURED[path.stem], path.stem
-        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(), re.MULTILINE)
+        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(encoding="utf-8"), re.MULTILINE)
         assert exit_code
         misleading = ("d4_d9_invalid", "err_r5_invalid", "help")
         assert bool(output.problems) == (exit_code[1] != "0" or path.stem in misleading), path.stem

@@ -23,7 +23,10 @@ MIB = 1 << 20
 
 def parse(samples: Path, name: str) -> PeerOutput:
     err = samples / "ze_peer" / f"{name}.err"
-    return parse_ze_peer((samples / "ze_peer" / f"{name}.txt").read_text(), err.read_text() if err.exists() else "")
+    return parse_ze_peer(
+        (samples / "ze_peer" / f"{name}.txt").read_text(encoding="utf-8"),
+        err.read_text(encoding="utf-8") if err.exists() else "",
+    )
 
 
 def find(output: PeerOutput, **wanted: object) -> PeerReading:
@@ -206,14 +209,14 @@ def test_a_member_that_the_header_does_not_name_is_refused() -> None:
 
 
 def test_terminal_decoration_changes_nothing(samples: Path) -> None:
-    text = (samples / "ze_peer" / "uni-2dev.txt").read_text()
+    text = (samples / "ze_peer" / "uni-2dev.txt").read_text(encoding="utf-8")
     plain = parse_ze_peer(text)
     coloured = "".join(f"\x1b[32m{line}\x1b[0m\r\n" for line in text.splitlines())
     assert parse_ze_peer(coloured) == plain
 
 
 def test_other_output_between_the_lines_loses_nothing(samples: Path) -> None:
-    lines = (samples / "ze_peer" / "uni-2dev.txt").read_text().splitlines(keepends=True)
+    lines = (samples / "ze_peer" / "uni-2dev.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     values = [r.value for r in parse_ze_peer("".join(lines)).readings]
     for foreign in FOREIGN:
         mixed = parse_ze_peer(foreign.join(lines))
@@ -244,7 +247,7 @@ def test_truncated_output_gives_a_subset(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["pair-targets-6dev", "2022-03-bidir", "2020-two-of-three"])
 def test_every_cut(samples: Path, name: str) -> None:
-    check_every_prefix(parse_ze_peer, (samples / "ze_peer" / f"{name}.txt").read_text())
+    check_every_prefix(parse_ze_peer, (samples / "ze_peer" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 # Counted by reading the files.
@@ -276,14 +279,14 @@ def test_captured_outputs(corpus_dir: Path) -> None:
     seen = 0
     for path in sorted((corpus_dir / "captured" / "ze_peer").glob("*.txt")):
         seen += 1
-        text, err = path.read_bytes().decode(), path.with_suffix(".err").read_text()
+        text, err = path.read_bytes().decode(), path.with_suffix(".err").read_text(encoding="utf-8")
         output = parse_ze_peer(text, err)
         rows = len(re.findall(r"^.*(?:GBPS\]|us\])?.*\d +[KM]?B: +[\d.]+\r?$", text, re.MULTILINE))
         assert len(output.readings) == rows, path.stem
         assert output.notes == (), path.stem
         if path.stem in CAPTURED:
             assert (rows, kinds(output)) == CAPTURED[path.stem], path.stem
-        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(), re.MULTILINE)
+        exit_code = re.search(r"^exit_code: (\d+)$", path.with_suffix(".cmd").read_text(encoding="utf-8"), re.MULTILINE)
         assert exit_code
         # The one that misleads: IPC and -b end with 0 and measured nothing.
         assert bool(output.problems) == (exit_code[1] != "0" or path.stem == "d2_ipc_b"), path.stem
@@ -291,11 +294,11 @@ def test_captured_outputs(corpus_dir: Path) -> None:
 
 
 def test_posted_output_of_a_twelve_tile_node(corpus_dir: Path) -> None:
-    output = parse_ze_peer((corpus_dir / "ze_peer" / "aurora_12tile_custom_p2p.txt").read_text())
+    output = parse_ze_peer((corpus_dir / "ze_peer" / "aurora_12tile_custom_p2p.txt").read_text(encoding="utf-8"))
     assert len(output.readings) == 22
     assert find(output, operation="read", dst=(11,)).value == 15.7961
 
 
 def test_logs_without_measurements(corpus_dir: Path) -> None:
     for path in sorted((corpus_dir / "eval_log").glob("*.txt")):
-        assert parse_ze_peer(path.read_text()).readings == ()
+        assert parse_ze_peer(path.read_text(encoding="utf-8")).readings == ()

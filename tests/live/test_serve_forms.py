@@ -1,0 +1,496 @@
+"""The forms before the real tools that read them, and really started: what is inside is what the plan says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar, start_engine
+from tests.live.newer_tools import COMPOSE, QUADLET, find_newer
+from tests.live.smoke_base import BASE, import_base
+from tests.unit.serve.form_plans import DATA, LINES, SEVERAL, load_plan
+from xpukit.container.gpu_nodes import NodeGroup
+from xpukit.core.errors import UsageError
+from xpukit.core.units import parse_cpu_list
+from xpukit.serve.forms import FormFile, FormOptions, render_form
+from xpukit.serve.forms.container import list_containers
+from xpukit.serve.plan_types import Plan
+
+pytestmark = pytest.mark.live
+ENVIRONMENT = {**os.environ, "SERVER_KEY": "a$b c"}
+STUB = "xpukit-test/vllm:1"
+# Says what it was given, and stays until it is stopped.
+STUB_SCRIPT = r"""#!/bin/bash
+printf 'argv'; printf ' %q' "$0" "$@"; echo
+env | sed 's/^/env /'
+sed 's/^/status /' /proc/self/status
+ls -l /dev/dri 2>/dev/null | sed 's/^/dri /'
+echo ready
+trap 'exit 0' TERM
+while :; do sleep 0.2; done
+"""
+
+
+def write(name: str, form: str, folder: Path, **options: object) -> list[Path]:
+    """The files of a form; none where it cannot be."""
+    try:
+        files = render_form(form, load_plan(name), msgspec.convert(options, FormOptions))
+    except UsageError:
+        return []
+    return write_files(files, folder)
+
+
+def write_files(files: Sequence[FormFile], folder: Path) -> list[Path]:
+    for file in files:
+        (folder / file.name).write_text(file.text, encoding="utf-8")
+        (folder / file.name).chmod(0o755 if file.executable else 0o644)
+    return [folder / file.name for file in files]
+
+
+def run(*argv: str | Path, folder: Path | None = None, limit: float = 60.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in argv],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=limit, check=False,
+    )  # fmt: skip
+
+
+def find_program(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.mark.parametrize("form", ["shell", "docker", "podman", "ray", "swarm-ray"])
+def test_scripts_are_sound(form: str, tmp_path: Path) -> None:
+    written = []
+    for name in LINES:
+        folder = tmp_path / name
+        folder.mkdir()
+        written += write(name, form, folder, log_file="out put.log")
+    assert written
+    for path in written:
+        ran = run("bash", "-n", path)
+        assert ran.returncode == 0, ran.stderr
+    ran = run(find_program("shellcheck"), "--severity=style", "--exclude=SC2016", *written)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in LINES if name != "native"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_compose_takes_the_file(name: str, version: str, tmp_path: Path) -> None:
+    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    if version == "v1" and "1.29" not in run(*tool, "version").stdout:
+        pytest.skip("docker-compose is not 1.29 here")
+    for path in write(name, "compose", tmp_path):
+        ran = run(*tool, "-f", path, "config", *(["--format", "json"] if version == "v2" else []))
+        assert ran.returncode == 0, ran.stderr
+        assert "variable is not set" not in ran.stderr
+        assert "obsolete" not in ran.stderr
+        if version == "v2":
+            check_meaning(name, json.loads(ran.stdout))
+
+
+def check_meaning(name: str, read: dict[str, object]) -> None:
+    """Compose's own reading (with signs doubled, as it writes them) is the plan."""
+    services = read["services"]
+    assert isinstance(services, dict)
+    containers = {one.name: one for one in list_containers(load_plan(name), FormOptions())}
+    for key, service in services.items():
+        assert [word.replace("$$", "$") for word in service.get("command") or []] == list(containers[key].run.arguments)
+        if any(one.required for one in containers[key].passed):
+            assert "a$$b c" in service["environment"].values()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
+    tool = find_program("systemd-analyze")
+    written = write(name, "systemd", tmp_path)
+    units = [path for path in written if path.suffix in (".service", ".target")]
+    assert units
+    ran = run(tool, "verify", "--man=no", *units)
+    # Others' units of this machine are none of ours.
+    said = [line for line in ran.stderr.splitlines() if str(tmp_path) in line or "xpukit" in line]
+    said = [line for line in said if "is not executable" not in line and "docker.service not found" not in line]
+    assert not said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in LINES if name != "native"])
+def test_quadlet_takes_the_files(name: str, tmp_path: Path) -> None:
+    written = write(name, "quadlet", tmp_path)
+    ran = subprocess.run(
+        [*find_newer(QUADLET), "--dryrun"],
+        env={**os.environ, "QUADLET_UNIT_DIRS": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert not [line for line in ran.stderr.splitlines() if "unsupported" in line.lower() or "error" in line.lower()]
+    starts = [line.removeprefix("ExecStart=") for line in ran.stdout.splitlines() if line.startswith("ExecStart=")]
+    containers = list_containers(load_plan(name), FormOptions(), engine="podman")
+    assert len(starts) == len(containers) == len([path for path in written if path.suffix == ".container"])
+    for one in containers:
+        [words] = [read_command(text) for text in starts if f"--name {one.name} " in text]
+        assert words[words.index(one.run.image) + 1 :] == list(one.run.arguments)
+        for option in one.run.options:
+            if option.words[0] == "--env":
+                assert option.words[1] in words
+        assert words.count("--device") == len([option for option in one.run.options if option.words[0] == "--device"])
+
+
+def read_command(text: str) -> list[str]:
+    """Words of an ExecStart= as systemd would run them."""
+    words = re.findall(r'"(?:\\.|[^"\\])*"|\S+', text)
+    plain = [json.loads(re.sub(r"\\x(..)", r"\\u00\1", word)) if word.startswith('"') else word for word in words]
+    return [word.replace("%%", "%").replace("$$", "$") for word in plain]
+
+
+def plan_here(plan: Plan) -> Plan:
+    """The plan with nodes that this machine has in place of GPUs, and processors that it may use."""
+    cpus = sorted(os.sched_getaffinity(0))
+    nodes = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
+    access = tuple(
+        msgspec.structs.replace(
+            one, render_node=nodes[one.index], card_node="", by_path=(), groups=(NodeGroup(node=nodes[one.index], gid=992),)
+        )
+        for one in plan.machine.access[: len(nodes)]
+    )
+    launches = tuple(
+        msgspec.structs.replace(
+            launch,
+            gpus=launch.gpus[: len(nodes)],
+            pin=msgspec.structs.replace(
+                launch.pin,
+                cpus=str(cpus[index % len(cpus)]),
+                mems="0",
+                docker=(f"--cpuset-cpus={cpus[index % len(cpus)]}", "--cpuset-mems=0"),
+            ),
+        )
+        for index, launch in enumerate(plan.launches)
+    )
+    machine = msgspec.structs.replace(plan.machine, vendor="intel", access=access, memory_bytes=1 << 30)
+    chosen = msgspec.structs.replace(plan.engine, image=STUB)
+    return msgspec.structs.replace(plan, machine=machine, launches=launches, engine=chosen)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+    # With a bridge: the port is published.
+    with start_engine() as running:
+        folder = tmp_path_factory.mktemp("image")
+        (folder / "vllm").write_text(STUB_SCRIPT)
+        (folder / "Dockerfile").write_text("FROM base\nCOPY vllm /bin/vllm\nENV PATH=/bin\n")
+        programs = (*TINY_PROGRAMS, "sed", "env", "ls", "grep")
+        running.docker("import", "-", "base", stdin=make_image_tar(programs))
+        (folder / "vllm").chmod(0o755)
+        identity = running.docker("create", "base", "true")
+        running.docker("cp", str(folder / "vllm"), f"{identity}:/bin/vllm")
+        running.docker("commit", "--change", "ENV PATH=/bin", identity, STUB)
+        running.docker("rm", identity)
+        yield running
+
+
+def await_log(engine: DockerEngine, name: str, *, limit: float = 60) -> list[str]:
+    until = time.monotonic() + limit
+    while time.monotonic() < until:
+        lines = engine.docker("logs", name).splitlines()
+        if "ready" in lines:
+            return lines
+        time.sleep(0.3)
+    raise AssertionError(f"{name} does not say that it is ready: {engine.docker('logs', name)[-500:]}")
+
+
+def check_inside(engine: DockerEngine, plan: Plan, *, compose: bool) -> None:
+    """Of every container: argv, environment, processors, rights and devices."""
+    for one in list_containers(plan, FormOptions()):
+        lines = await_log(engine, one.name)
+        [said] = [line.removeprefix("argv ") for line in lines if line.startswith("argv ")]
+        flags = [word for flag in (*one.launch.flags, *one.launch.container_flags) for word in flag.words]
+        assert shlex.split(said)[0].endswith("vllm")
+        assert shlex.split(said)[1:] == ["serve", *flags]
+        env = dict(line[4:].partition("=")[::2] for line in lines if line.startswith("env "))
+        for variable in one.launch.container_variables:
+            if not variable.passed and "${" not in variable.value:
+                assert env[variable.name] == variable.value
+        assert env["VLLM_API_KEY"] == ENVIRONMENT["SERVER_KEY"]
+        assert "HF_TOKEN" not in env
+        status = dict(line[7:].partition(":")[::2] for line in lines if line.startswith("status "))
+        assert parse_cpu_list(status["Cpus_allowed_list"].strip()) == parse_cpu_list(one.launch.pin.cpus)
+        # CAP_SYS_PTRACE (bit 19) for two ranks, and nothing else.
+        assert int(status["CapEff"], 16) == 1 << 19
+        assert int(status["CapBnd"], 16) == 1 << 19
+        assert status["NoNewPrivs"].strip() == "1"
+        assert "992" in status["Groups"].split()
+        [seen] = json.loads(engine.docker("inspect", one.name))
+        host = seen["HostConfig"]
+        assert host["Privileged"] is False
+        assert [device["PathOnHost"] for device in host["Devices"]] == [
+            option.words[1].split(":")[0] for option in one.run.options if option.words[0] == "--device"
+        ]
+        assert host["CpusetCpus"] == one.launch.pin.cpus
+        assert host["CpusetMems"] == ("" if compose else "0")
+        assert host["NetworkMode"] != "host"
+        assert host["IpcMode"] == "private"
+        assert host["ShmSize"] == 512 << 20
+        [[binding]] = host["PortBindings"].values()
+        assert binding == {"HostIp": "127.0.0.1", "HostPort": str(one.launch.port)}
+        assert "a$b c" not in json.dumps(seen["Config"]["Cmd"])
+        health = seen["Config"].get("Healthcheck")
+        assert (health is not None) is compose
+        if health:
+            assert "/health" in health["Test"][-1]
+
+
+def test_docker_run_starts_what_the_plan_says(engine: DockerEngine, tmp_path: Path) -> None:
+    plan = plan_here(load_plan("replicas"))
+    [script] = write_files(render_form("docker", plan, FormOptions()), tmp_path)
+    ran = subprocess.run(
+        ["bash", str(script)],
+        env={**ENVIRONMENT, "DOCKER_HOST": engine.address}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    try:
+        assert ran.returncode == 0, ran.stderr
+        check_inside(engine, plan, compose=False)
+    finally:
+        engine.docker("rm", "--force", *(one.name for one in list_containers(plan, FormOptions())))
+
+
+def test_no_server_starts_without_its_key(engine: DockerEngine, tmp_path: Path) -> None:
+    [script] = write_files(render_form("docker", plan_here(load_plan("replicas")), FormOptions()), tmp_path)
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != "SERVER_KEY"}
+    ran = subprocess.run(
+        ["bash", str(script)],
+        env={**environment, "DOCKER_HOST": engine.address}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode != 0
+    assert "SERVER_KEY" in ran.stderr
+    assert engine.list_left() == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_compose_starts_what_the_plan_says(engine: DockerEngine, version: str, tmp_path: Path) -> None:
+    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    plan = plan_here(load_plan("replicas"))
+    [path] = write_files(render_form("compose", plan, FormOptions()), tmp_path)
+    environment = {**ENVIRONMENT, "DOCKER_HOST": engine.address}
+    command = [*tool, "-f", str(path), "-p", "xpkforms"]
+    up = subprocess.run(
+        [*command, "up", "-d"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    try:
+        assert up.returncode == 0, up.stderr
+        check_inside(engine, plan, compose=True)
+    finally:
+        subprocess.run([*command, "down", "-t", "1"], env=environment, capture_output=True, timeout=120, check=False)
+
+
+def test_swarm_scripts_are_for_several_machines_only(tmp_path: Path) -> None:
+    assert {name for name in LINES if write(name, "swarm-ray", tmp_path)} == set(SEVERAL)
+
+
+def test_processes_of_the_shell_form_end_together(tmp_path: Path) -> None:
+    """Two engines and their logs; ending the script ends both."""
+    plan = load_plan("native")
+    launches = tuple(
+        msgspec.structs.replace(one, pin=msgspec.structs.replace(one.pin, numactl=())) for one in plan.launches
+    )
+    plan = msgspec.structs.replace(plan, launches=launches)
+    [script] = write_files(render_form("shell", plan, FormOptions(log_file="engine.log")), tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "vllm").write_text(STUB_SCRIPT)
+    (programs / "vllm").chmod(0o755)
+    environment = {**ENVIRONMENT, "PATH": f"{programs}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        ["bash", str(script)], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        logs = [tmp_path / "engine-0.log", tmp_path / "engine-1.log"]
+        until = time.monotonic() + 30
+        while not all(log.exists() and "ready" in log.read_text() for log in logs):
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.2)
+        for launch, log in zip(launches, logs, strict=True):
+            [said] = [line for line in log.read_text().splitlines() if line.startswith("argv ")]
+            assert shlex.split(said)[2:] == list(launch.argv)[1:]
+            assert f"env ZE_AFFINITY_MASK={launch.mask}" in log.read_text()
+    finally:
+        # What `serve --run` does: the whole group.
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+    until = time.monotonic() + 20
+    while find_in_group(process.pid) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not find_in_group(process.pid)
+
+
+def find_in_group(group: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return found
+
+
+def find_ray() -> Path:
+    """The folder of a real `ray` and its Python (extra fleet), or XPUKIT_RAY_BIN."""
+    named = os.environ.get("XPUKIT_RAY_BIN", "")
+    for folder in (Path(named), Path(sys.executable).parent):
+        if (folder / "ray").is_file() and str(folder) != ".":
+            return folder
+    pytest.skip("Ray is not installed (extra fleet)")
+
+
+@pytest.fixture
+def two_machines() -> Iterator[tuple[str, str]]:
+    """Two network namespaces joined by a cable: 10.0.0.1 and 10.0.0.2, the addresses of the saved plans."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and iproute2")
+    names = (f"xpkf{os.getpid()}a", f"xpkf{os.getpid()}b")
+    try:
+        for name in names:
+            assert run("ip", "netns", "add", name).returncode == 0
+        cable = ("ip", "link", "add", "xpkfa", "netns", names[0], "type", "veth", "peer", "name", "xpkfb", "netns")
+        assert run(*cable, names[1]).returncode == 0
+        for index, name in enumerate(names):
+            device = ("xpkfa", "xpkfb")[index]
+            assert run("ip", "-n", name, "addr", "add", f"10.0.0.{index + 1}/24", "dev", device).returncode == 0
+            for one in (device, "lo"):
+                assert run("ip", "-n", name, "link", "set", one, "up").returncode == 0
+        yield names
+    finally:
+        for name in names:
+            run("ip", "netns", "del", name)
+
+
+@pytest.mark.slow
+def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path: Path) -> None:
+    """Worker first: it waits for the head; the engine starts when both are there, and tear-down ends all."""
+    rays = find_ray()
+    written = write("ray", "ray", tmp_path, log_file="engine.log")
+    head, worker, end = written
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    counted = 'python3 -c \'import ray; ray.init(address="auto"); print("joined", len(ray.nodes()))\'\n'
+    (programs / "vllm").write_text(STUB_SCRIPT.replace("echo ready\n", f"{counted}echo ready\n"))
+    (programs / "vllm").chmod(0o755)
+    path = f"{programs}:{rays}:{os.environ['PATH']}"
+    # Sockets in Ray's folder must have short names.
+    environment = {**ENVIRONMENT, "PATH": path, "RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"}
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, script in ((two_machines[1], worker), (two_machines[0], head)):
+            started.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", name, "bash", str(script)],
+                    cwd=tmp_path, env=environment, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            )
+            time.sleep(1)
+        log = tmp_path / "engine-node0.log"
+        until = time.monotonic() + 150
+        while not (log.exists() and "ready" in log.read_text().splitlines()):
+            assert time.monotonic() < until, [path.read_text()[-600:] for path in tmp_path.glob("*.log")]
+            assert all(process.poll() is None for process in started)
+            time.sleep(1)
+        text = log.read_text()
+        assert "joined 2" in text
+        assert "env VLLM_HOST_IP=10.0.0.1" in text
+        assert run("bash", end, folder=tmp_path).returncode == 0
+        for process in started:
+            process.wait(timeout=60)
+        assert not list(tmp_path.glob("*.pids"))
+    finally:
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, 15)
+                process.wait(timeout=60)
+    until = time.monotonic() + 30
+    while any(find_in_group(process.pid) for process in started) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not any(find_in_group(process.pid) for process in started)
+
+
+def make_ray_image(engine: DockerEngine, rays: Path) -> None:
+    """Debian with this machine's Ray, and an engine that says what it was given."""
+    import_base(engine)
+    found = run(rays / "python3", "-c", "import ray, sys; print(ray.__path__[0], sys.version_info[:2] == (3, 11))").stdout
+    packages, _, fits = found.strip().rpartition(" ")
+    if fits != "True":
+        pytest.skip("the image's Python is 3.11: Ray has to be installed for it")
+    identity = engine.docker("create", BASE, "true")
+    place = "/usr/local/lib/python3.11/dist-packages"
+    with tempfile.TemporaryDirectory() as folder:
+        script = (rays / "ray").read_text().split("\n", 1)[1]
+        for name, text in (("ray", f"#!/usr/bin/python3\n{script}"), ("vllm", STUB_SCRIPT)):
+            (Path(folder) / name).write_text(text)
+            (Path(folder) / name).chmod(0o755)
+            engine.docker("cp", f"{folder}/{name}", f"{identity}:/usr/local/bin/{name}")
+        engine.docker("cp", f"{Path(packages).parent}/.", f"{identity}:{place}")
+    engine.docker("commit", identity, STUB)
+    engine.docker("rm", identity)
+
+
+@pytest.mark.slow
+def test_swarm_scripts_join_real_containers(tmp_path: Path) -> None:
+    """Both machines' scripts against one swarm: overlay network, names, Ray inside without any right."""
+    rays = find_ray()
+    address = "192.168.77.1"
+    text = (DATA / "plans" / "ray.json").read_text().replace("10.0.0.", address.removesuffix("1"))
+    with start_engine() as engine:
+        inside = ("nsenter", f"--net=/proc/{engine.pid}/ns/net", "ip", "addr", "add", f"{address}/32", "dev", "lo")
+        assert run(*inside).returncode == 0
+        make_ray_image(engine, rays)
+        plan = plan_here(msgspec.convert(json.loads(text), Plan))
+        files = render_form("swarm-ray", plan, FormOptions())
+        head, worker, end = write_files(files, tmp_path)
+        environment = {**ENVIRONMENT, "DOCKER_HOST": engine.address}
+        watching: list[subprocess.Popen[bytes]] = []
+        try:
+            for script in (head, worker):
+                with script.with_suffix(".log").open("wb") as log:
+                    watching.append(
+                        subprocess.Popen(["bash", str(script)], env=environment, stdout=log, stderr=log, start_new_session=True)
+                    )
+                until = time.monotonic() + 60
+                name = script.stem
+                while name not in engine.docker("ps", "-a", "--format", "{{.Names}}").split():
+                    assert time.monotonic() < until, script.with_suffix(".log").read_text()
+                    time.sleep(0.5)
+            lines = await_log(engine, "xpukit-node0", limit=180)
+            [own] = [line.partition("=")[2] for line in lines if line.startswith("env VLLM_HOST_IP=")]
+            seen = {name: json.loads(engine.docker("inspect", name))[0] for name in ("xpukit-node0", "xpukit-node1")}
+            for name, one in seen.items():
+                assert list(one["NetworkSettings"]["Networks"]) == ["xpukit"], name
+                assert one["HostConfig"]["Privileged"] is False
+                assert one["HostConfig"]["CapDrop"] == ["ALL"]
+            assert own == seen["xpukit-node0"]["NetworkSettings"]["Networks"]["xpukit"]["IPAddress"]
+            joined = engine.docker("exec", "xpukit-node1", "ray", "status")
+            assert len(re.findall(r"node_[0-9a-f]{20,}", joined)) == 2
+            assert "a$b c" not in json.dumps(seen["xpukit-node1"]["Config"])
+        finally:
+            ended = subprocess.run(["bash", str(end)], env=environment, capture_output=True, text=True, timeout=120, check=False)
+            for process in watching:
+                os.killpg(process.pid, 15)
+                process.wait(timeout=30)
+        assert ended.returncode == 0, ended.stderr
+        assert engine.list_left() == []
+        assert "xpukit" not in engine.docker("network", "ls", "--format", "{{.Name}}").split()

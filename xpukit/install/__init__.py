@@ -1,0 +1,1 @@
+"""The driver stack: planned, applied, checked, and taken back."""

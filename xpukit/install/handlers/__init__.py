@@ -1,0 +1,1 @@
+"""Kinds of change, one file each (`HANDLER = Handler(...)`); found by directory scan."""

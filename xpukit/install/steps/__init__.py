@@ -1,0 +1,1 @@
+"""Steps of `xpukit install`, one file each (`STEP = Step(...)`); found by directory scan."""
