@@ -92,7 +92,7 @@ def golden(request: pytest.FixtureRequest) -> object:
         path = REPO / "tests" / "golden" / name
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             return
         assert path.exists(), f"no golden file {path.name}: run with --update-golden and review the diff"
         assert text == path.read_text(encoding="utf-8")

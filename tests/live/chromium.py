@@ -19,6 +19,19 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)
 _WAIT_S = 60
 # name -> (code, Windows key code, text)
 _KEYS = {
@@ -147,14 +160,10 @@ def open_chromium() -> Iterator[Page]:
     """A browser of one's own, ended with the block."""
     to_browser, from_browser = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(prefix="xpukit-chromium-", ignore_cleanup_errors=True) as profile:
-        flags = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-            "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe"
-        ).split()
         # The protocol's pipe is on descriptors 3 and 4: the shell moves ours there.
         move = f'exec "$0" "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
         process = subprocess.Popen(
-            ["bash", "-c", move, find_chromium(), *flags, f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", move, find_chromium(), *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(to_browser[0], from_browser[1]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

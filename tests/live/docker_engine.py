@@ -30,6 +30,18 @@ START_LIMIT_S = 60.0
 DEBOOTSTRAP_LIMIT_S = 300.0
 
 
+def list_kinds() -> tuple[str, ...]:
+    """The kinds of builders to test: buildx where its plug-in is installed (no package of Debian 12 brings it)."""
+    folders = (
+        Path.home() / ".docker",
+        Path("/usr/libexec/docker"),
+        Path("/usr/lib/docker"),
+        Path("/usr/local/lib/docker"),
+    )
+    plugin = any((folder / "cli-plugins" / "docker-buildx").exists() for folder in folders)
+    return ("buildx", "buildkit", "classic") if plugin else ("buildkit", "classic")
+
+
 class DockerEngine(msgspec.Struct, frozen=True, kw_only=True):
     """A running daemon. `client` is a docker client that speaks BuildKit by itself, "" where there is none."""
 

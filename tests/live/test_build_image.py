@@ -23,7 +23,15 @@ import jsonschema
 import psutil
 import pytest
 
-from tests.live.docker_engine import TINY, DockerEngine, find_processes, import_tiny, kill_engine, start_engine
+from tests.live.docker_engine import (
+    TINY,
+    DockerEngine,
+    find_processes,
+    import_tiny,
+    kill_engine,
+    list_kinds,
+    start_engine,
+)
 from tests.live.smoke_base import BASE, import_base
 from tests.live.test_builders import find_builder
 from xpukit.host.live import LiveHost
@@ -35,7 +43,7 @@ REPO = Path(__file__).resolve().parents[2]
 LIMIT_S = 300.0
 HEALTH_LIMIT_S = 60.0
 NOBODY = 65534
-BUILDERS = ("buildx", "buildkit", "classic")
+BUILDERS = list_kinds()
 # What differs between two containers of one image whatever one does.
 OF_THE_CONTAINER = {"HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "container", "TERM"}
 RECIPE = """\

@@ -20,6 +20,7 @@ from tests.live.docker_engine import (
     find_processes,
     import_tiny,
     kill_engine,
+    list_kinds,
     start_engine,
 )
 from xpukit.core.errors import ExternalError
@@ -51,7 +52,7 @@ def engine() -> Iterator[DockerEngine]:
         yield started
 
 
-@pytest.fixture(params=["buildx", "buildkit", "classic"])
+@pytest.fixture(params=list_kinds())
 def builder(request: pytest.FixtureRequest) -> Builder:
     return find_builder(request.param)
 

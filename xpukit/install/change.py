@@ -42,6 +42,13 @@ class PackagesChange(msgspec.Struct, frozen=True, kw_only=True, tag="packages"):
     actions: tuple[PackageAction, ...]
 
 
+class ListsChange(msgspec.Struct, frozen=True, kw_only=True, tag="lists"):
+    """apt's lists of one file of sources, read anew."""
+
+    source_file: str
+    why: str
+
+
 class HoldChange(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     """A package that apt shall leave as it is."""
 
@@ -75,7 +82,7 @@ class ServiceChange(msgspec.Struct, frozen=True, kw_only=True, tag="service"):
     why: str
 
 
-Change = FileChange | PackagesChange | HoldChange | GroupChange | MemberChange | ServiceChange
+Change = FileChange | PackagesChange | ListsChange | HoldChange | GroupChange | MemberChange | ServiceChange
 
 
 def hash_bytes(data: bytes) -> str:

@@ -49,5 +49,9 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     undo: Callable[[Work, Entry], None]
     locate: Callable[[Site, Entry], Position]
     describe: Callable[[Change], str]
+    # What the change is about (paths, packages): a later entry about the same hides an earlier one.
+    subjects: Callable[[Change], tuple[str, ...]]
     # What stands in the way of taking an entry back, in words: someone else came to rely on it.
-    hindrances: Callable[[Site, Entry], tuple[str, ...]] | None = None
+    hindrances: Callable[[Work, Entry], tuple[str, ...]] | None = None
+    # Put right what a run that was killed in the middle of such a change left behind; done before anything else.
+    recover: Callable[[Work], None] | None = None

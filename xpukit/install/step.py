@@ -21,8 +21,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where packages come from besides what apt already has.
 
     `directory` on the machine with a flat repository (Packages, Release); `key` the file of the key that signed it, ""
-    with `trusted` for one that is taken unsigned. `listing` a file of sources to add as it stands. `exclusive`: no
-    other source is asked (air-gapped).
+    with `trusted` for one that is taken unsigned. `listing` is the text of a file of sources to add as it stands.
+    `exclusive`: no other source is asked (air-gapped).
     """
 
     directory: str = ""

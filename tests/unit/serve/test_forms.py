@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 
-from tests.unit.serve.form_plans import DATA, INTEL, LINES, SEVERAL, load_plan, run_line
+from tests.unit.serve.form_plans import DATA, INTEL, LINES, SEVERAL, load_plan
 from xpukit.core.errors import UsageError
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormFile, FormOptions, find_form, list_forms, render_form
@@ -20,7 +19,6 @@ from xpukit.serve.forms.compose import render as render_compose
 from xpukit.serve.forms.container import list_containers
 from xpukit.serve.forms.mounts import read_mount
 
-REPO = Path(__file__).parents[3]
 FORMS = tuple(form.NAME for form in list_forms())
 SECRET = "${SERVER_KEY}"
 # What a form cannot be made of, and says.
@@ -34,8 +32,8 @@ PAIRS = [(name, form) for name in LINES for form in FORMS if (name, form) not in
 CONTAINERS = [name for name in LINES if name != "native"]
 
 
-def render(name: str, form: str, **options: Any) -> tuple[FormFile, ...]:
-    return render_form(form, load_plan(name), FormOptions(**options))
+def render(case: str, form: str, **options: Any) -> tuple[FormFile, ...]:
+    return render_form(form, load_plan(case), FormOptions(**options))
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -293,15 +291,42 @@ def test_a_downloaded_model_stays_in_the_volume() -> None:
         assert "HF_TOKEN" in one.run.argv
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_saved_plan_is_written_the_same(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPO)
-    name = "ray" if form in ("ray", "swarm-ray") else "replicas"
-    saved = tmp_path / "plan.json"
-    code, first, err = run_line(*LINES[name].split(), "--form", form, "--save", str(saved))
-    assert code == 0, err
-    code, again, err = run_line("--plan", str(saved), "--form", form)
-    assert code == 0, err
-    assert first == again
-    assert first
-    assert json.loads(saved.read_text())["schema"] == "xpukit.plan/1"
+@pytest.mark.parametrize("bad", ["../x", "a b", "", "a;b", "-x", "x" * 64])
+def test_a_name_that_is_none_is_refused(bad: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        render("one", "docker", name=bad)
+    assert "--name" in caught.value.message
+
+
+@pytest.mark.parametrize("form", ["k8s", "swarm-ray"])
+def test_names_are_hosts_where_they_have_to_be(form: str) -> None:
+    with pytest.raises(UsageError):
+        render("ray" if form == "swarm-ray" else "one", form, name="My_Model")
+
+
+def test_oneapi_is_sourced_before_the_engine() -> None:
+    plan = load_plan("native")
+    image = msgspec.structs.replace(plan.engine, setvars="/opt/intel/oneapi/setvars.sh", setvars_why="a", image="x:1")
+    plan = msgspec.structs.replace(plan, engine=image)
+    source = "source /opt/intel/oneapi/setvars.sh --force"
+    one, _ = list_containers(plan, FormOptions())
+    assert one.find_option("--entrypoint") == "/bin/bash"
+    assert one.arguments[1].startswith(f"{source} && exec vllm serve ")
+    [script] = render_form("shell", plan, FormOptions())
+    assert script.text.index(source) < script.text.index("vllm serve")
+    bare = msgspec.structs.replace(plan, engine=msgspec.structs.replace(image, image=""))
+    units = render_form("systemd", bare, FormOptions())
+    assert f'ExecStart=/bin/bash -c "{source} && exec vllm serve ' in units[0].text
+
+
+@pytest.mark.parametrize("form", ["docker", "compose", "k8s", "systemd", "quadlet"])
+def test_all_rights_only_on_request(form: str) -> None:
+    assert "privileged" not in "".join(file.text for file in render("one", form)).replace("no-new-privileges", "")
+    assert "privileged" in "".join(file.text for file in render("one", form, privileged=True))
+
+
+def test_asked_for_all_addresses_publishes_on_all() -> None:
+    plan = load_plan("one")
+    request = msgspec.structs.replace(plan.request, host="0.0.0.0")
+    [one] = list_containers(msgspec.structs.replace(plan, request=request), FormOptions())
+    assert one.find_option("--publish") == "0.0.0.0:8000:8000"

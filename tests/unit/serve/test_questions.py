@@ -77,7 +77,7 @@ def make_asked(draw: st.DrawFn) -> tuple[ServeRequest, Output]:
     return request, Output(**{k: v for k, v in values.items() if k in of_output})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(make_asked())
 def test_the_line_asks_for_the_same(asked: tuple[ServeRequest, Output]) -> None:
     seen: list[tuple[ServeRequest, ServeOptions]] = []
@@ -162,7 +162,7 @@ def test_engines_with_an_image_come_first(vendor: str) -> None:
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3.6-27B-FP8", "internlm/Intern-S1"])
 def test_offered_quantizations_are_those_the_planner_takes(model: str, engine: str) -> None:
     def plan_again(request: ServeRequest) -> Any:
-        return plan_platform("8xB60", **{**msgspec.structs.asdict(request), "platform": "8xB60"})
+        return plan_platform(**msgspec.structs.asdict(request))
 
     asked = {"model": model, "engine": engine}
     try:
@@ -171,7 +171,10 @@ def test_offered_quantizations_are_those_the_planner_takes(model: str, engine: s
         return  # no quantization is possible: nothing is offered
     options = list_quantization_options(find_model(model), plan, plan_again)
     assert any(one.possible for one in options)
+    stored = find_model(model).quantization
     for one in options:
+        if stored is not None and one.value == stored.method:
+            continue  # its own name for "stored", which the planner takes as that
         if not one.possible:
             with pytest.raises(UsageError):
                 plan_platform("8xB60", **asked, quantization=one.value)

@@ -117,6 +117,11 @@ def describe_file(change: Change) -> str:
     return f"{'write' if change.sha256 else 'remove'} {change.path}"
 
 
+def name_file(change: Change) -> tuple[str, ...]:
+    assert isinstance(change, FileChange)
+    return (change.path,)
+
+
 def _write(site: Site, path: str, data: bytes, *, mode: int, uid: int, gid: int) -> None:
     if error := site.changer.write_file(_resolve(site, path), data, mode=mode, uid=uid, gid=gid):
         raise fail_errno(f"{path}: cannot be written", error)
@@ -144,4 +149,5 @@ HANDLER = Handler(
     undo=undo_file,
     locate=locate_file,
     describe=describe_file,
+    subjects=name_file,
 )

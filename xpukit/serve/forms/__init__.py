@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ import msgspec
 
 from xpukit.core.errors import UsageError
 from xpukit.serve.plan_types import Plan
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class FormOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,9 +77,13 @@ def find_form(name: str) -> FormModule:
 def render_form(name: str, plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
     """The files of a plan in a form.
 
-    Raises UsageError for an unknown form, a plan without launches, or one without the image that the form needs.
+    Raises UsageError for an unknown form, a name that cannot be one, a plan without launches, or one without the image
+    that the form needs.
     """
     form = find_form(name)
+    if not _NAME.fullmatch(options.name):
+        hint = "letters, digits, hyphens, dots and underscores: it names files, containers and units"
+        raise UsageError(f"--name {options.name!r} cannot be used", hint=hint)
     if not plan.launches:
         raise UsageError("the plan starts nothing: the model does not fit", hint="xpukit serve shows the ways out")
     if form.NEEDS_IMAGE and not plan.engine.image:

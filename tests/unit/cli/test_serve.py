@@ -1,0 +1,238 @@
+"""`xpukit serve` as a user sees it: on recorded machines and named platforms, and with input that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from xpukit.cli.app import run
+
+RECORDED = Path(__file__).resolve().parents[2] / "machines" / "recorded"
+Golden = Callable[[str, str], None]
+# From the guides' own log: what vLLM says while it starts.
+LOG = """INFO 07-11 06:18:20 [gpu_model_runner.py:1770] Model loading took 7.7500 GiB and 12.1 seconds
+INFO 07-11 06:18:32 [kv_cache_utils.py:646] GPU KV cache size: 114,432 tokens
+INFO 07-11 06:18:32 [kv_cache_utils.py:649] Maximum concurrency for 18,000 tokens per request: 6.36x
+"""
+
+
+def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = run(["serve", *argv])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def plan_of(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    code, out, err = call(capsys, *argv, "--json")
+    assert code == 0, err
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+@pytest.mark.parametrize("machine", ["b60x8_2s", "b60x4_bmc", "max1550", "dual_card"])
+def test_a_launch_on_a_recorded_machine(machine: str, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    code, out, _ = call(capsys, "Qwen/Qwen3-8B", "--from", str(RECORDED / f"{machine}.tar.xz"))
+    assert code == 0
+    golden(f"serve-{machine}.txt", out)
+
+
+def test_the_whole_reasoning(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    code, out, _ = call(capsys, "Qwen/Qwen3-32B", "--explain", "--from", str(RECORDED / "b60x8_2s.tar.xz"))
+    assert code == 0
+    golden("serve-explain.txt", out)
+
+
+@pytest.mark.parametrize("machine", ["unbound", "vm"])
+def test_a_machine_without_a_gpu_for_it(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "Qwen/Qwen3-32B", "--from", str(RECORDED / f"{machine}.tar.xz"))
+    if machine == "unbound":
+        assert code == 2
+        assert out == ""
+        assert "no GPU to plan for" in err
+        assert "driver" in err
+    else:
+        assert code in (0, 1)
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_would_help(
+    capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    code, out, _ = call(capsys, "Qwen/Qwen3-235B-A22B", "--platform", "2xB60")
+    assert code == 1
+    golden("serve-no-fit.txt", out)
+
+
+def test_a_flag_that_is_gone_is_refused_with_its_replacement(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("bge-m3", "--platform", "1xB60", "--engine", "llm-scaler-vllm:0.21.0-b2", "--", "--task", "embed")
+    code, out, err = call(capsys, *asked)
+    assert code == 2
+    assert out == ""
+    assert "--runner pooling" in err
+    code, out, err = call(capsys, *asked[:5], "--force", *asked[5:])
+    assert code == 0
+    assert "--task embed" in out
+
+
+def test_json_follows_its_schema_and_is_the_same_each_time(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = str(RECORDED / "b60x8_2s.tar.xz")
+    one, two = (plan_of(capsys, "Qwen/Qwen3-32B", "--from", machine) for _ in range(2))
+    schema = json.loads((repo / "docs" / "schemas" / "xpukit.plan-1.json").read_text(encoding="utf-8"))
+    jsonschema.validate(one, schema)
+    one.pop("created")
+    two.pop("created")
+    assert one == two
+
+
+@pytest.mark.parametrize("form", ["shell", "docker"])
+def test_a_saved_plan_gives_the_same_text(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "plan.json"
+    machine = str(RECORDED / "b60x4_bmc.tar.xz")
+    code, first, _ = call(capsys, "Qwen/Qwen3-32B", "--from", machine, "--form", form, "--save", str(saved))
+    assert code == 0
+    code, again, _ = call(capsys, "--plan", str(saved), "--form", form)
+    assert code == 0
+    assert again == first
+
+
+def test_files_are_written_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "start.sh"
+    code, said, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "1xB60", "--out", str(out))
+    assert (code, said) == (0, "")
+    assert str(out) in err
+    assert out.stat().st_mode & 0o111
+    assert [path.name for path in tmp_path.iterdir()] == ["start.sh"]
+
+
+def make_model(folder: Path, config: dict[str, Any]) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+CONFIG = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.mark.live
+def test_a_folder_is_served_from_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = make_model(tmp_path / "mine", CONFIG)
+    code, out, _ = call(capsys, str(model), "--platform", "1xB60", "--form", "docker")
+    assert code == 0
+    assert f"source={model},target={model},readonly" in out
+    assert "--served-model-name mine" in out
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "config.json"),
+        (lambda folder: (folder / "config.json").write_bytes(b"\xff{"), "config.json"),
+        (lambda folder: (folder / "model.safetensors.index.json").write_bytes(b"{}["), "index"),
+    ],
+    ids=["no config", "config damaged", "index damaged"],
+)
+def test_a_damaged_folder_is_named(
+    damage: Callable[[Path], object], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_model(tmp_path / "mine", CONFIG)
+    damage(model)
+    out = tmp_path / "out.sh"
+    code, _, err = call(capsys, str(model), "--platform", "1xB60", "--out", str(out))
+    assert code == 2
+    assert part in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ((), "no model"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB600"), "B600"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "--context", "long"), "--context"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "--form", "helm"), "helm"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "--pin", "some"), "--pin"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "--tp", "3"), "3"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "-q", "int3"), "int3"),
+        (("--plan", "/no/such/plan.json"), "/no/such/plan.json"),
+        (("Qwen/Qwen3-8B", "--platform", "4xB60", "--calibrate", "/no/such.log"), "/no/such.log"),
+        (("Qwen/Qwen3-8B", "--platform", "2xMax1550", "--engine", "vllm", "--form", "docker"), "image"),
+    ],
+)
+def test_wrong_input_is_named(argv: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert part in err
+    assert "next:" in err
+
+
+def test_the_estimate_beside_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    log = tmp_path / "vllm.log"
+    log.write_text(LOG, encoding="utf-8")
+    asked = (
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
+        "--platform",
+        "1xB60",
+        "-q",
+        "fp8",
+        "-c",
+        "18000",
+        "--utilization",
+        "0.9",
+    )
+    code, out, err = call(capsys, *asked, "--engine", "llm-scaler-vllm:1.0", "--calibrate", str(log))
+    assert code == 0
+    assert "was not kept" in err
+    assert "6.36" in out
+    golden("serve-calibrate.txt", out)
+
+
+def test_a_log_that_says_nothing_of_memory_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "vllm.log"
+    log.write_text("INFO starting\n", encoding="utf-8")
+    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "1xB60", "--calibrate", str(log))
+    assert (code, out) == (3, "")
+    assert "start-up log" in err
+
+
+def test_forms_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "--forms")
+    assert code == 0
+    for name in ("shell", "docker", "compose", "systemd", "quadlet", "k8s"):
+        assert name in out
+
+
+def test_loads_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "--scenarios"]) == 0
+    assert "summarization-high" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ((), "no model"),
+        (("Qwen/Qwen3-8B",), "no load"),
+        (("Qwen/Qwen3-8B", "--scenario", "huge"), "huge"),
+        (("Qwen/Qwen3-8B", "--scenario", "standard-low", "--one-batch"), "one batch"),
+        (("Qwen/Qwen3-8B", "--scenario", "standard-low", "--", "--no-such-flag"), "--no-such-flag"),
+    ],
+)
+def test_a_wrong_benchmark_is_named(argv: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", *argv]) == 2
+    assert part in capsys.readouterr().err
