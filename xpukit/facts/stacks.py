@@ -175,7 +175,9 @@ def _load_part(name: str, asked_by: Path) -> dict[str, Any]:
         raise BadFactsError(f"{asked_by}: there is no part {name!r}", hint=f"parts lie in {path.parent}")
     raw = load_toml(path)
     if raw.get("schema") != PART_SCHEMA:
-        raise BadFactsError(f"{path}: schema is {raw.get('schema')!r}, not {PART_SCHEMA!r}", hint="install xpukit again")
+        raise BadFactsError(
+            f"{path}: schema is {raw.get('schema')!r}, not {PART_SCHEMA!r}", hint="install xpukit again"
+        )
     return raw
 
 

@@ -82,7 +82,9 @@ def _read_recorded(site: Site) -> dict[str, PackageState]:
 def render_source(source: Source, *, key: str) -> tuple[str, str]:
     """The file of sources to write, and its content; ("", "") when there is no source to add."""
     if source.listing:
-        ending = "sources" if source.listing.lstrip().lower().startswith(("types:", "#", "uris:", "enabled:")) else "list"
+        ending = (
+            "sources" if source.listing.lstrip().lower().startswith(("types:", "#", "uris:", "enabled:")) else "list"
+        )
         return f"{SOURCE_FILE}.{ending}", source.listing
     if not source.directory:
         return "", ""

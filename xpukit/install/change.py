@@ -36,10 +36,15 @@ class PackageAction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackagesChange(msgspec.Struct, frozen=True, kw_only=True, tag="packages"):
-    """Packages installed in one go: `request` are apt's words (name or name=version), `actions` what comes of them."""
+    """Packages installed in one go: `request` are apt's words (name or name=version), `actions` what comes of them.
+
+    `apt_options` select the sources (only the given one, on a machine without a network).
+    """
 
     request: tuple[str, ...]
     actions: tuple[PackageAction, ...]
+    apt_options: tuple[str, ...] = ()
+    disk_bytes: int = 0
 
 
 class ListsChange(msgspec.Struct, frozen=True, kw_only=True, tag="lists"):

@@ -44,12 +44,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step gets: the machine, the stack, the options, and the Intel GPUs where they are known."""
+    """What a step gets: the machine, the stack, the options, and the Intel GPUs where they are known.
+
+    `applying`: the steps before this one were carried out; in a plan they were not.
+    """
 
     site: Site
     stack: StackFacts
     options: Options = Options()
     devices: tuple[Device, ...] = ()
+    applying: bool = False
 
     def wants(self, option: str) -> bool:
         """Whether a row of the stack applies: it has no option, or the option was chosen."""

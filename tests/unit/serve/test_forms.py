@@ -330,3 +330,16 @@ def test_asked_for_all_addresses_publishes_on_all() -> None:
     request = msgspec.structs.replace(plan.request, host="0.0.0.0")
     [one] = list_containers(msgspec.structs.replace(plan, request=request), FormOptions())
     assert one.find_option("--publish") == "0.0.0.0:8000:8000"
+
+
+def test_ray_without_an_image_is_a_unit_of_its_own() -> None:
+    plan = load_plan("ray")
+    plan = msgspec.structs.replace(plan, engine=msgspec.structs.replace(plan.engine, image=""))
+    units = {file.name: file.text for file in render_form("systemd", plan, FormOptions(comments=False))}
+    assert {"xpukit-node0-ray.service", "xpukit-node0.service", "xpukit-node1-ray.service"} <= set(units)
+    assert "xpukit-node0.target" in units
+    engine = units["xpukit-node0.service"]
+    assert "Requires=xpukit-node0-ray.service" in engine
+    assert engine.index('ExecStartPre=/bin/bash -c "limit=$$((SECONDS') < engine.index("ExecStart=/usr/bin/env vllm")
+    assert "/dev/tcp/10.0.0.1/6379" in units["xpukit-node1-ray.service"]
+    assert "VLLM_API_KEY" not in units["xpukit-node1-ray.service"]

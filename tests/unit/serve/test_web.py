@@ -191,9 +191,8 @@ def test_the_answer_is_the_planners(app: AsgiApp, case: dict[str, Any]) -> None:
     assert [(file["name"], file["text"]) for file in answer["files"]] == [(file.name, file.text) for file in files]
     words = shlex.split(answer["line"])
     assert words[:3] == ["xpukit", "serve", case["model"]]
-    assert {flag for one in shown["words"] for flag in one["words"].split() if flag.startswith("--")} >= {
-        word for launch in plan.launches for word in launch.argv if re.fullmatch(r"--[a-z-]+", word)
-    }
+    flags = [" ".join(flag.words) for launch in plan.launches for flag in launch.flags]
+    assert [one["words"] for one in shown["words"] if one["kind"] != "variable"] == flags
 
 
 @pytest.mark.parametrize("gpu", [gpu.name for gpu in list_gpus()])

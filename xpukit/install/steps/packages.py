@@ -1,0 +1,261 @@
+"""The packages of the stack, at versions that apt's sources have."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xpukit.core.errors import ExternalError
+from xpukit.core.finding import Evidence, Finding, Unchecked
+from xpukit.facts.stacks import PackageFacts
+from xpukit.install.apt_parse import PackageState, Policy, Simulation
+from xpukit.install.apt_view import AptView, key_path, only_options, open_view, read_packages, render_source
+from xpukit.install.change import PackageAction, PackagesChange
+from xpukit.install.debian_versions import is_at_least
+from xpukit.install.step import Scene, Step, StepPlan
+
+
+def plan_packages(scene: Scene) -> StepPlan:
+    """What is missing or too old. A package that is there and new enough is left as it is."""
+    rows = _list_rows(scene)
+    installed = {state.name: state for state in read_packages(scene.site).values() if state.status}
+    wanted, satisfied = [], []
+    for row in rows:
+        state = installed.get(row.name)
+        if state is not None and state.installed and _suits(scene, row, state):
+            satisfied.append(f"{row.name} {state.version} ({row.purpose})")
+        else:
+            wanted.append(row)
+    if not wanted:
+        return StepPlan(satisfied=tuple(satisfied))
+    if not scene.site.can_change and scene.site.ask(("apt-cache", "policy", wanted[0].name)).failure == "UNRECORDED":
+        return _plan_unasked(scene, wanted, installed, satisfied)
+    with open_view(scene.site, scene.options.source) as view:
+        return _plan_wanted(scene, view, wanted, installed, satisfied)
+
+
+def _list_rows(scene: Scene) -> list[PackageFacts]:
+    rows = [row for row in scene.stack.packages if scene.wants(row.option)]
+    if _needs_kernel(scene):
+        kernel = scene.stack.kernel
+        assert kernel is not None
+        rows.append(PackageFacts(name=kernel.package, purpose="kernel", required=False, source=kernel.source))
+    known = {row.name for row in rows}
+    # An exported set may name packages beyond the stack's rows.
+    pins = [name for name in scene.options.pins if name not in known]
+    return rows + [PackageFacts(name=name, purpose="named by --pin", source="the user") for name in pins]
+
+
+def _needs_kernel(scene: Scene) -> bool:
+    """A kernel is installed only where it was asked for by an option of that name."""
+    return scene.stack.kernel is not None and "kernel" in scene.options.chosen
+
+
+def _suits(scene: Scene, row: PackageFacts, state: PackageState) -> bool:
+    pin = scene.options.pins.get(row.name)
+    if pin:
+        return state.version == pin
+    return not row.minimum or is_at_least(state.version, row.minimum)
+
+
+def _plan_unasked(
+    scene: Scene, wanted: list[PackageFacts], installed: dict[str, PackageState], satisfied: list[str]
+) -> StepPlan:
+    """For a recorded machine whose apt was not asked: names without versions."""
+    actions = tuple(
+        PackageAction(
+            name=row.name,
+            architecture=scene.stack.architectures[0],
+            before=installed[row.name].version if row.name in installed and installed[row.name].present else "",
+            after="",
+            asked_for=True,
+        )
+        for row in wanted
+    )
+    why = Unchecked(
+        check="packages",
+        why="the recording holds no answers of apt: versions, sizes and dependencies are not known",
+        remedy="record on the machine with: xpukit --record DIR install plan",
+    )
+    change = PackagesChange(request=tuple(row.name for row in wanted), actions=actions)
+    return StepPlan(changes=(change,), satisfied=tuple(satisfied), unchecked=(why,))
+
+
+def _plan_wanted(
+    scene: Scene,
+    view: AptView,
+    wanted: list[PackageFacts],
+    installed: dict[str, PackageState],
+    satisfied: list[str],
+) -> StepPlan:
+    policies, error = view.ask_policy([row.name for row in wanted])
+    if error:
+        raise ExternalError(f"apt cannot be asked: {error}", hint="see: apt-cache policy")
+    findings: list[Finding] = []
+    request, lacking = [], []
+    for row in wanted:
+        policy = policies.get(row.name, Policy(name=row.name))
+        version = scene.options.pins.get(row.name) or policy.candidate
+        if not version or version not in policy.available:
+            findings.append(_find_missing(scene, row, version))
+            if row.required or scene.options.pins.get(row.name):
+                lacking.append(f"{row.name} {version}".strip())
+            continue
+        state = installed.get(row.name)
+        if state is not None and state.installed and state.version == version:
+            satisfied.append(f"{row.name} {version}: no source has a newer one (wanted: {row.minimum})")
+            findings.append(_find_too_old(row, version))
+            continue
+        if row.tested and version not in row.tested:
+            findings.append(_find_untested(row, version))
+        request.append(f"{row.name}={version}")
+    if lacking:
+        return StepPlan(
+            satisfied=tuple(satisfied),
+            findings=tuple(findings),
+            blocked=f"no source that apt knows has: {', '.join(lacking)}",
+        )
+    if not request:
+        return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings))
+    simulation, refused = view.simulate(request)
+    if refused:
+        return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings), blocked=f"apt refuses: {refused}")
+    if simulation.removed:
+        gone = ", ".join(simulation.removed)
+        return StepPlan(
+            satisfied=tuple(satisfied), findings=tuple(findings), blocked=f"installing would remove: {gone}"
+        )
+    return _make_plan(scene, view, request, simulation, installed, satisfied, findings)
+
+
+def _make_plan(
+    scene: Scene,
+    view: AptView,
+    request: list[str],
+    simulation: Simulation,
+    installed: dict[str, PackageState],
+    satisfied: list[str],
+    findings: list[Finding],
+) -> StepPlan:
+    sizes, disk_bytes = view.ask_sizes(request)
+    asked = {word.partition("=")[0] for word in request}
+    actions = []
+    blocked = ""
+    for line in simulation.installed:
+        state = installed.get(line.name)
+        if state is not None and state.held:
+            blocked = f"{line.name} is held at {state.version} (apt-mark unhold {line.name} frees it)"
+        actions.append(
+            PackageAction(
+                name=line.name,
+                architecture=line.architecture,
+                before=line.before,
+                after=line.after,
+                origin=line.origin,
+                download_bytes=sizes.get(f"{line.name} {line.after}", 0),
+                asked_for=line.name in asked,
+            )
+        )
+    options = only_options(render_source(scene.options.source, key=key_path(scene.options.source))[0])
+    change = PackagesChange(
+        request=tuple(request),
+        actions=tuple(actions),
+        apt_options=options if scene.options.source.exclusive else (),
+        disk_bytes=disk_bytes,
+    )
+    findings.extend(_find_no_way_back(view, actions))
+    reboot = next((action.name for action in actions if action.name.startswith("linux-image")), "")
+    return StepPlan(
+        changes=(change,),
+        satisfied=tuple(satisfied),
+        findings=tuple(findings),
+        blocked=blocked,
+        reboot=f"a kernel comes: {reboot}" if reboot else "",
+    )
+
+
+def _find_no_way_back(view: AptView, actions: list[PackageAction]) -> list[Finding]:
+    """Packages that are replaced and whose old version no source has."""
+    replaced = [action for action in actions if action.before]
+    if not replaced:
+        return []
+    policies, _ = view.ask_policy([action.name for action in replaced])
+    return [
+        Finding(
+            id="XPK-INSTALL-NO-WAY-BACK",
+            severity="warning",
+            summary=f"{action.name} {action.before} is in no source any more: undo could not bring it back",
+            evidence=(Evidence(source=f"apt-cache policy {action.name}", value=f"{action.before} is only installed"),),
+            remedy=("keep the archive of the old version, or leave the package out",),
+            subject=action.name,
+        )
+        for action in replaced
+        if action.before not in policies.get(action.name, Policy(name=action.name)).available
+    ]
+
+
+def _find_missing(scene: Scene, row: PackageFacts, version: str) -> Finding:
+    wanted = f"{row.name} {version}".strip()
+    remedies = tuple(source.remedy for source in scene.stack.sources if source.remedy)
+    return Finding(
+        id="XPK-INSTALL-PACKAGE-MISSING",
+        severity="critical" if row.required else "warning",
+        summary=f"no source has {wanted} ({row.purpose})",
+        evidence=(
+            Evidence(source=f"apt-cache policy {row.name}", value="no candidate" if not version else "not offered"),
+        ),
+        explanation=row.source,
+        remedy=remedies or ("run apt-get update",),
+        subject=row.name,
+    )
+
+
+def _find_too_old(row: PackageFacts, version: str) -> Finding:
+    return Finding(
+        id="XPK-INSTALL-PACKAGE-OLD",
+        severity="warning",
+        summary=f"{row.name} {version} is older than {row.minimum}, and no source has a newer one",
+        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=version),),
+        subject=row.name,
+    )
+
+
+def _find_untested(row: PackageFacts, version: str) -> Finding:
+    return Finding(
+        id="XPK-INSTALL-PACKAGE-UNTESTED",
+        severity="info",
+        summary=f"{row.name} {version} is not a version that this stack names as tested ({', '.join(row.tested)})",
+        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=version),),
+        subject=row.name,
+    )
+
+
+def verify_packages(scene: Scene) -> tuple[str, ...]:
+    """The stack's own looks at the result, where their package is there."""
+    installed = {state.name for state in read_packages(scene.site).values() if state.installed}
+    problems = []
+    for check in scene.stack.checks:
+        if scene.wants(check.option) and (not check.package or check.package in installed):
+            ran = scene.site.ask(check.argv)
+            if not ran.ok:
+                problems.append(ran.describe_failure())
+    return tuple(problems)
+
+
+def list_versions(scene: Scene) -> dict[str, str]:
+    """The versions of the stack's packages that are installed, by name: what an export pins."""
+    names = {row.name for row in _list_rows(scene)}
+    states = read_packages(scene.site).values()
+    return {
+        state.name: state.version
+        for state in sorted(states, key=msgspec.structs.astuple)
+        if state.name in names and state.installed
+    }
+
+
+STEP = Step(
+    name="packages",
+    summary="driver user space and tools",
+    order=200,
+    plan=plan_packages,
+    verify=verify_packages,
+)
