@@ -36,11 +36,14 @@ def serve_request(session: Session, request: ServeRequest, options: ServeOptions
 def make_host_plan(session: Session, request: ServeRequest, options: ServeOptions) -> tuple[Plan, Model]:
     """Read what the plan rests on and plan."""
     from xpukit.cli.serve_surroundings import read_surroundings
+    from xpukit.host.live import LiveHost
     from xpukit.serve.model import resolve_model
     from xpukit.serve.planner import make_plan
 
     host = session.open_host()
-    model = resolve_model(request.model, host, request.config_file or None)
+    # A file that is named is this machine's, whatever machine is planned for.
+    files = LiveHost() if request.config_file and session.source is not None else host
+    model = resolve_model(request.model, files, request.config_file or None)
     around = read_surroundings(session, host, request, model, evaluation=options.evaluation)
     return make_plan(request, model, around), model
 
@@ -128,6 +131,7 @@ def _write_files(session: Session, files: tuple[FormFile, ...], out: Path) -> No
     alone = len(files) == 1 and not out.is_dir()
     for file in files:
         path = out if alone else out / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, file.text.encode(), mode=0o755 if file.executable else 0o644)
         session.say(f"wrote {path}")
 

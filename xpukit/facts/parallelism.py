@@ -28,6 +28,7 @@ class EngineRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     numa_cpus_flag: str
     numa_needs: str
     source: str
+    cuts_blocks: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -104,7 +104,7 @@ def parse_simulation(text: str) -> Simulation:
 
 
 def parse_uris(text: str) -> dict[str, int]:
-    """`apt-get --print-uris`: bytes to fetch by package name and version ("name version"); those at hand are missing."""
+    """`apt-get --print-uris`: bytes to fetch by "name version"; those at hand are missing."""
     found = {}
     for line in text.splitlines():
         if match := _URI.match(line):

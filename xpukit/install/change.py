@@ -118,4 +118,4 @@ def pack_change(change: Change) -> dict[str, Any]:
 
 def unpack_change(packed: dict[str, Any]) -> Change:
     """The change of a journal line. Raises msgspec.ValidationError."""
-    return msgspec.convert(packed, Change)  # type: ignore[call-overload,no-any-return]
+    return msgspec.convert(packed, Change)  # type: ignore[no-any-return]

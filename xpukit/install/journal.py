@@ -1,7 +1,7 @@
 """The journal: every change is written down before it begins and again when it is done; lines are only ever added.
 
 It lies on the machine it is about (`/var/lib/xpukit/install/journal.jsonl`). A line is on the disk before what it
-speaks of starts, so a run that is killed anywhere leaves a journal from which the next one knows what may have happened.
+speaks of starts, so a run that is killed anywhere leaves a journal from which the next knows what may have happened.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ from xpukit.serve.word_builder import WordBuilder
 # What stands for the address of a machine that was not named; a form tells the user to put it in.
 _PLACEHOLDER = "NODE{}_ADDRESS"
 _VLLM_KEY = "VLLM_API_KEY"
-_HIERARCHY = "whether a rank is given a tile or a whole card"
+_WHY = {
+    "ZE_FLAT_DEVICE_HIERARCHY": "whether a rank is given a tile or a whole card",
+    "CUDA_DEVICE_ORDER": "GPUs are counted by PCI address, as here",
+}
 
 
 class LaunchCaseAll(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,7 +239,7 @@ def _find_key(given: LaunchCaseAll) -> Variable:
 def _show_gpus(mask: AffinityMask) -> Iterable[Variable]:
     for name, value in mask.environment.items():
         own = [reason for reason in mask.reasons if name in reason]
-        yield Variable(name=name, value=value, why=own[0] if own else _HIERARCHY)
+        yield Variable(name=name, value=value, why=own[0] if own else _WHY.get(name, "which GPUs the process sees"))
 
 
 def _make_helpers(helpers: Iterable[Helper], node: int, address: str, mask: AffinityMask) -> Iterable[Launch]:

@@ -141,7 +141,8 @@ def _check_experts(parts: ModelParts, parallelism: Parallelism, rules: EngineRul
     if wrong:
         yield wrong
     elif parts.experts:
-        cut = _find_cut(parts, count_moe_tp(parallelism, rules))
+        whole = msgspec.structs.replace(parts, block_n=None) if rules.cuts_blocks else parts
+        cut = _find_cut(whole, count_moe_tp(parallelism, rules))
         if cut:
             yield f"{cut}{_advise(parts, parallelism, rules)}"
 

@@ -14,7 +14,10 @@ import pytest
 
 from tests.unit.serve.test_planner import MODELS, plan_on, plan_platform
 from tests.unit.serve.web_client import HOST, JSON, RecordedDesk, ask_app, post_plan
+from xpukit.cli import app as cli
+from xpukit.cli import serve_web
 from xpukit.cli.serve_web import make_query
+from xpukit.core.errors import UsageError
 from xpukit.facts.platforms import list_gpus
 from xpukit.serve.forms import FormOptions, list_forms, render_form
 from xpukit.serve.plan_types import Plan
@@ -25,6 +28,7 @@ from xpukit.serve.web.app import make_app
 from xpukit.serve.web.draw_picture import draw_picture
 from xpukit.serve.web.guard import BODY_LIMIT_BYTES, AsgiApp, strip_port
 from xpukit.serve.web.read_body import FILE_FIELDS
+from xpukit.serve.web.server import open_socket
 
 STATIC = Path(__file__).resolve().parents[3] / "xpukit" / "serve" / "web" / "static"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -373,3 +377,22 @@ def test_the_address_holds_the_choices() -> None:
     query = make_query(request, Output(form="docker"))
     assert query == "?model=Qwen%2FQwen3-8B&platform=8xB60&context=8192&thinking=1&eager=0&gpus=0&gpus=1&form=docker"
     assert make_query(ServeRequest(model=""), Output()) == ""
+
+
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve_web, "find_spec", lambda name: None)
+    assert cli.run(["serve", "--web"]) == 2
+    assert "xpukit[web]" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with open_socket(0) as taken, pytest.raises(UsageError, match="cannot be had") as caught:
+        open_socket(taken.getsockname()[1])
+    assert "--web-port" in caught.value.hint
+
+
+def test_only_loopback_is_bound() -> None:
+    with open_socket(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"

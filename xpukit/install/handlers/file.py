@@ -95,11 +95,8 @@ def locate_file(site: Site, entry: Entry) -> Position:
     assert isinstance(change, FileChange)
     now = _read_state(site, change.path)[0]
     as_before = _key(now) == _key(entry.before)
-    wanted = entry.after if entry.after is not None else None
-    if wanted is not None:
-        as_after = _key(now) == _key(wanted)
-    else:
-        as_after = now.get("sha256", "") == change.sha256
+    done = entry.after is not None
+    as_after = _key(now) == _key(entry.after or {}) if done else now.get("sha256", "") == change.sha256
     if as_before:
         return Position(standing="both" if as_after else "before")
     if as_after:
@@ -109,7 +106,7 @@ def locate_file(site: Site, entry: Entry) -> Position:
 
 
 def _key(state: State) -> tuple[object, ...]:
-    return (state["kind"], state.get("sha256"), state.get("mode"))
+    return (state.get("kind"), state.get("sha256"), state.get("mode"))
 
 
 def describe_file(change: Change) -> str:

@@ -10,7 +10,7 @@ from xpukit.serve.plan_types import Choice, Variable
 from xpukit.serve.word_builder import WordBuilder
 
 ENGINES = ("lmdeploy",)
-_PROXY_PORT = 8000
+_PROXY_PORT = 8001
 _GUIDE = "Intern-S1-Pro deployment guide"
 
 
@@ -46,10 +46,11 @@ def _spread_behind_proxy(case: NodeCase, builder: WordBuilder) -> Spread:
     )
     helpers: tuple[Helper, ...] = ()
     if case.node == 0:
-        at = urlsplit(proxy)
-        port = at.port or _PROXY_PORT
+        # Not .hostname, which writes a name in small letters.
+        name, _, port_text = urlsplit(proxy).netloc.partition(":")
+        port = int(port_text) if port_text.isdecimal() else _PROXY_PORT
         own = WordBuilder(builder.schema, program="proxy")
-        own.add("server_name", at.hostname or case.head, "the address it listens on", source=_GUIDE)
+        own.add("server_name", name or case.head, "the address it listens on", source=_GUIDE)
         own.add("server_port", port, "and its port", source=_GUIDE)
         own.add("routing_strategy", "min_expected_latency", "requests go where they wait least", source=_GUIDE)
         own.add("serving_strategy", "Hybrid", "prompts and answers on the same ranks", source=_GUIDE)
