@@ -20,6 +20,7 @@ from xpukit.cli import (
     compare,
     doctor,
     evaluate,
+    install,
     probe,
     run_image,
     serve,
@@ -45,6 +46,7 @@ app.command("serve", help=serve.HELP)(serve.serve)
 app.command("bench", help=bench.HELP)(bench.bench)
 app.command("run-image", help=run_image.HELP)(run_image.run_image)
 app.command("cdi", help=cdi.HELP)(cdi.cdi)
+app.add_typer(install.app, name="install", help=install.HELP)
 app.add_typer(baseline.app, name="baseline", help=baseline.HELP)
 app.add_typer(sysinfo.app, name="sysinfo", help=sysinfo.HELP)
 build_image.app.command("diff", help=build_image_diff.HELP)(build_image_diff.build_image_diff)

@@ -141,21 +141,20 @@ class _Walk:
         )
         answer = ask("Which hardware?", options, default=_HERE, other=_read_platform, help="or a platform as 2x8xH200")
         if answer == _HERE:
-            say(f"  {self.desk.describe_machine()}" if self._has_gpu() else "")
             if not self._has_gpu():
                 return self._ask_hardware()
             self._set(platform="")
             return True
         if answer == _BUNDLE:
             return self._ask_bundle()
-        if "x" not in answer.split("B")[0].lower() and any(answer == one.value for one in options):
+        if any(answer == one.value for one in options):
             answer = _ask_counts(answer)
         self._set(platform=parse_platform(answer).name)
         return True
 
     def _has_gpu(self) -> bool:
         try:
-            self.desk.describe_machine()
+            say(f"  {self.desk.describe_machine()}")
         except UsageError as err:
             say(f"  {err.message}")
             say(f"    {err.hint}")

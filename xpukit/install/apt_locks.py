@@ -27,7 +27,7 @@ def wait_for_apt(work: Work) -> None:
         if time.monotonic() >= deadline:
             raise ExternalError(
                 f"{path}: held by {holder} for longer than {work.lock_wait_s:.0f} s",
-                hint="wait until it is done (an automatic upgrade?), then run the command again; --lock-wait waits longer",
+                hint="wait until it is done (an automatic upgrade?), then run again; --lock-wait waits longer",
             )
         if said != holder:
             work.say(f"waiting for {path}: held by {holder}")

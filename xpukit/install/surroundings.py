@@ -91,7 +91,7 @@ def find_other_vendors(scene: Scene) -> Iterable[Finding]:
                 severity="info",
                 summary=f"{name} is loaded too: it is left as it is",
                 evidence=(Evidence(source=path, value="there"),),
-                explanation="a new kernel needs its module built for it as well (DKMS), or those GPUs are lost with it.",
+                explanation="a new kernel needs its module built for it as well (DKMS), or those GPUs are lost.",
                 subject=name,
             )
 

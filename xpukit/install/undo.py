@@ -63,7 +63,7 @@ def undo_stack(
 
 
 def list_refusals(work: Work, state: JournalState) -> tuple[Refusal, ...]:
-    """Entries that someone changed since, and those that others depend on. Only the newest about a thing is looked at."""
+    """Entries that someone changed since or came to depend on. Only the newest about a thing is looked at."""
     seen: set[str] = set()
     refused = []
     for entry in reversed(state.in_force):

@@ -131,6 +131,22 @@ def test_a_wrong_answer_is_asked_again(typed: Typed, answers: str, said: str) ->
     assert "Traceback" not in typed.err
 
 
+@pytest.mark.parametrize(
+    ("answers", "platform"),
+    [
+        ("B70||", "1xB70"),
+        ("Max1550|4|", "4xMax1550"),
+        ("h200|8|2", "2x8xH200"),
+        ("3|8|", "8xB60"),
+        ("2 x 8 x h200", "2x8xH200"),
+    ],
+)
+def test_platforms_are_asked_for_in_full(typed: Typed, answers: str, platform: str) -> None:
+    spread = ("--tp", "2") if platform.startswith("2x") else ()
+    assert typed(f"{answers}|Qwen/Qwen3-8B|||||||||||\n", *spread) == 0, typed.err
+    assert typed.line[3:5] == ["--platform", platform]
+
+
 def test_a_recording_can_be_chosen(typed: Typed) -> None:
     assert typed(f"2|{bundle('b60x8_2s')}|Qwen/Qwen3-8B||||||||\n") == 0, typed.err
     assert "8 GPUs" in typed.err

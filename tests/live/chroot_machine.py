@@ -1,0 +1,274 @@
+"""A machine of its own for install tests: a Debian tree made by debootstrap, entered by chroot, without a network.
+
+The tree is made once and kept; each test gets a copy. Packages come from a flat repository made here, of Debian's own
+archives and of small ones written by the tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent.parent
+CACHE = Path(os.environ.get("XPUKIT_TEST_CACHE", "/var/tmp/xpukit-test-cache"))
+SUITE = "bookworm"
+# Real packages of the stack that are small, with what they need on a minimal tree.
+REAL_PACKAGES = ("libze1", "clinfo", "ocl-icd-libopencl1", "numactl", "libnuma1")
+DEBOOTSTRAP_LIMIT_S = 280
+RUN_LIMIT_S = 120
+# What an install and its undo may leave: our journal, logs, caches, and the backups that dpkg and shadow keep of theirs.
+_OWN = (
+    "var/lib/xpukit", "var/log", "var/cache", "var/lib/dpkg/status-old", "var/lib/dpkg/available", "var/lib/apt/extended_states",
+    "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "etc/group-", "etc/gshadow-", "etc/ld.so.cache", "tmp",
+    "var/lib/dpkg/diversions-old", "var/lib/dpkg/triggers/Lock", "var/lib/dpkg/info/format",
+)  # fmt: skip
+
+
+def skip_without_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a chroot needs root")
+    for program in ("debootstrap", "dpkg-deb", "chroot", "unshare"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    tried = subprocess.run(["unshare", "-n", "true"], capture_output=True, timeout=10, check=False)
+    if tried.returncode:
+        pytest.skip("a network namespace cannot be made here")
+
+
+def make_base() -> Path:
+    """The tree that machines are copied from; made once."""
+    base = CACHE / f"install-base-{SUITE}"
+    if (base / "ready").exists():
+        return base / "tree"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".install-base-", dir=CACHE))
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", SUITE, str(part / "tree")],
+        capture_output=True, text=True, timeout=DEBOOTSTRAP_LIMIT_S, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        shutil.rmtree(part)
+        pytest.skip(f"debootstrap fails here: {made.stdout.splitlines()[-1:]}")
+    tree = part / "tree"
+    (tree / "etc/apt/sources.list").write_text("")
+    for archive in (tree / "var/cache/apt/archives").glob("*.deb"):
+        archive.unlink()
+    for listing in (tree / "var/lib/apt/lists").glob("*_*"):
+        listing.unlink()
+    with (tree / "etc/passwd").open("a") as file:
+        file.write("worker:x:1000:1000::/home/worker:/bin/bash\n")
+    with (tree / "etc/group").open("a") as file:
+        file.write("worker:x:1000:\n")
+    # A group that the tree lacks is made by the step; this one is there.
+    (part / "ready").write_text("")
+    shutil.rmtree(base, ignore_errors=True)
+    part.rename(base)
+    return base / "tree"
+
+
+def fetch_real_packages() -> Path:
+    """Debian's own archives of the stack's small packages, from apt; fetched once."""
+    folder = CACHE / "install-debs"
+    if all(any(folder.glob(f"{name}_*.deb")) for name in REAL_PACKAGES):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    ran = subprocess.run(
+        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *REAL_PACKAGES],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if ran.returncode:
+        pytest.skip(f"packages cannot be fetched: {ran.stderr.splitlines()[-1:]}")
+    return folder
+
+
+@dataclass(frozen=True)
+class TinyPackage:
+    """An archive written for a test."""
+
+    name: str
+    version: str = "1.0"
+    depends: str = ""
+    files: Mapping[str, str] | None = None
+    postinst: str = ""
+    conffile: str = ""
+
+
+def build_package(package: TinyPackage, folder: Path) -> Path:
+    """Build it with dpkg-deb."""
+    with tempfile.TemporaryDirectory(prefix="tiny-deb-") as made:
+        tree = Path(made)
+        control = tree / "DEBIAN" / "control"
+        control.parent.mkdir()
+        depends = f"Depends: {package.depends}\n" if package.depends else ""
+        control.write_text(
+            f"Package: {package.name}\nVersion: {package.version}\nArchitecture: amd64\n{depends}"
+            "Maintainer: xpukit tests <tests@example.org>\nDescription: made for a test\n"
+        )
+        for path, content in (package.files or {f"/usr/share/doc/{package.name}/README": "made for a test\n"}).items():
+            target = tree / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
+        if package.conffile:
+            (tree / "DEBIAN" / "conffiles").write_text(package.conffile + "\n")
+        if package.postinst:
+            script = tree / "DEBIAN" / "postinst"
+            script.write_text(f"#!/bin/sh\nset -e\n{textwrap.dedent(package.postinst)}\n")
+            script.chmod(0o755)
+        os.chmod(tree, 0o755)
+        file = folder / f"{package.name}_{package.version.replace(':', '%3a')}_amd64.deb"
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", made, str(file)],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+    return file
+
+
+def write_index(folder: Path) -> None:
+    """`Packages` of a flat repository."""
+    paragraphs = []
+    for archive in sorted(folder.glob("*.deb")):
+        control = subprocess.run(
+            ["dpkg-deb", "-f", str(archive)], check=True, capture_output=True, text=True, timeout=60
+        ).stdout.strip()
+        data = archive.read_bytes()
+        paragraphs.append(
+            f"{control}\nFilename: ./{archive.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
+        )
+    (folder / "Packages").write_text("\n".join(paragraphs))
+
+
+class Machine:
+    """One copy of the tree."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def repository(self) -> Path:
+        return self.root / "opt/repository"
+
+    def add_packages(self, packages: Sequence[TinyPackage], *, real: bool = False) -> None:
+        """Put archives into the machine's repository and index it."""
+        self.repository.mkdir(parents=True, exist_ok=True)
+        if real:
+            for archive in fetch_real_packages().glob("*.deb"):
+                shutil.copy2(archive, self.repository)
+        for package in packages:
+            build_package(package, self.repository)
+        write_index(self.repository)
+
+    def write_stack(self, body: str) -> Path:
+        """A stack file for this machine, outside its root."""
+        path = self.root.parent / "stack.toml"
+        path.write_text(
+            'schema = "xpukit.stack/1"\nname = "test"\nsummary = "made for a test"\ndate = "2026-11-21"\n'
+            'source = "this test"\ndistribution = "debian"\nreleases = ["12"]\n' + textwrap.dedent(body)
+        )
+        return path
+
+    def argv(self, *words: str) -> list[str]:
+        return ["unshare", "-n", sys.executable, "-m", "xpukit", "install", *words, "--root", str(self.root)]
+
+    def install(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """`xpukit install …` on this machine, without a network."""
+        ran = subprocess.run(
+            self.argv(*words), cwd=REPO, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+        )
+        if check is not None:
+            assert ran.returncode == check, f"{words}: exit {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+        return ran
+
+    def install_json(self, *words: str, check: int | None = 0) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.install(*words, "--json", check=check).stdout)
+        return document
+
+    def kill_during(self, words: Sequence[str], after_s: float) -> bool:
+        """Start it and SIGKILL it and all its children after a while; False when it was done before."""
+        process = subprocess.Popen(
+            self.argv(*words), cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            for pid in [*_list_descendants(process.pid), process.pid]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            process.wait(timeout=10)
+            return True
+        return False
+
+    def chroot(self, *argv: str) -> str:
+        ran = subprocess.run(
+            ["chroot", str(self.root), *argv], check=True, capture_output=True, text=True, timeout=RUN_LIMIT_S
+        )
+        return ran.stdout
+
+    def list_packages(self) -> dict[str, str]:
+        """Every package with version and state."""
+        out = self.chroot("dpkg-query", "-W", "-f", "${binary:Package}\t${Version} ${db:Status-Abbrev}\n")
+        return dict(line.split("\t") for line in out.splitlines())
+
+    def snapshot(self) -> dict[str, tuple[str, int, int, int, str]]:
+        """Every file, link and directory with kind, mode, owner and content, but for what may differ."""
+        found = {}
+        for directory, names, files in os.walk(self.root):
+            relative = os.path.relpath(directory, self.root)
+            relative = "" if relative == "." else relative + "/"
+            names[:] = [name for name in names if not (relative + name).startswith(_OWN) and relative + name != "opt"]
+            for name in [*names, *files]:
+                path = relative + name
+                if path.startswith(_OWN):
+                    continue
+                full = os.path.join(directory, name)
+                stat = os.lstat(full)
+                content = ""
+                if os.path.islink(full):
+                    content = os.readlink(full)
+                elif os.path.isfile(full):
+                    content = hashlib.sha256(Path(full).read_bytes()).hexdigest()
+                found[path] = (oct(stat.st_mode), stat.st_uid, stat.st_gid, stat.st_nlink * 0, content)
+        # dpkg writes its list of packages in an order of its own.
+        status = (self.root / "var/lib/dpkg/status").read_text()
+        text = "\n\n".join(sorted(status.strip().split("\n\n")))
+        found["var/lib/dpkg/status"] = ("", 0, 0, 0, hashlib.sha256(text.encode()).hexdigest())
+        return found
+
+
+def _list_descendants(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def make_machine(folder: Path) -> Machine:
+    """A fresh copy."""
+    root = folder / "root"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(make_base()), str(root)], check=True, timeout=120)
+    return Machine(root)
+
+
+def wait_until(true: Any, limit_s: float = 30.0) -> None:
+    """Wait for a condition; fail when it does not come."""
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""Everything that an air-gapped machine needs, in one signed file: made, checked, and opened for an apply."""
