@@ -6,6 +6,7 @@ archives and of small ones written by the tests.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ RUN_LIMIT_S = 120
 # What an install and its undo may leave: our journal, logs, caches, and the backups that dpkg and shadow keep of theirs.
 _OWN = (
     "var/lib/xpukit", "var/log", "var/cache", "var/lib/dpkg/status-old", "var/lib/dpkg/available", "var/lib/apt/extended_states",
-    "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "etc/group-", "etc/gshadow-", "etc/ld.so.cache", "tmp",
+    "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/lib/apt/lists/partial", "etc/group-", "etc/gshadow-", "etc/ld.so.cache", "tmp",
     "var/lib/dpkg/diversions-old", "var/lib/dpkg/triggers/Lock", "var/lib/dpkg/info/format",
 )  # fmt: skip
 
@@ -73,7 +74,6 @@ def make_base() -> Path:
         file.write("worker:x:1000:1000::/home/worker:/bin/bash\n")
     with (tree / "etc/group").open("a") as file:
         file.write("worker:x:1000:\n")
-    # A group that the tree lacks is made by the step; this one is there.
     (part / "ready").write_text("")
     shutil.rmtree(base, ignore_errors=True)
     part.rename(base)
@@ -196,22 +196,21 @@ class Machine:
         document: dict[str, Any] = json.loads(self.install(*words, "--json", check=check).stdout)
         return document
 
-    def kill_during(self, words: Sequence[str], after_s: float) -> bool:
-        """Start it and SIGKILL it and all its children after a while; False when it was done before."""
+    def kill_at_line(self, words: Sequence[str], journal: Path, number: int, *, delay_s: float, children: bool) -> bool:
+        """Start it and SIGKILL it (with or without what it started) once the journal grew by `number` lines."""
+        start = _count_lines(journal)
         process = subprocess.Popen(
             self.argv(*words), cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        try:
-            process.wait(timeout=after_s)
-        except subprocess.TimeoutExpired:
-            for pid in [*_list_descendants(process.pid), process.pid]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            process.wait(timeout=10)
-            return True
-        return False
+        while process.poll() is None and _count_lines(journal) < start + number:
+            time.sleep(0.002)
+        time.sleep(delay_s)
+        alive = process.poll() is None
+        for pid in [*(_list_descendants(process.pid) if children else ()), process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=10)
+        return alive
 
     def chroot(self, *argv: str) -> str:
         ran = subprocess.run(
@@ -224,7 +223,7 @@ class Machine:
         out = self.chroot("dpkg-query", "-W", "-f", "${binary:Package}\t${Version} ${db:Status-Abbrev}\n")
         return dict(line.split("\t") for line in out.splitlines())
 
-    def snapshot(self) -> dict[str, tuple[str, int, int, int, str]]:
+    def snapshot(self) -> dict[str, tuple[str, int, int, str]]:
         """Every file, link and directory with kind, mode, owner and content, but for what may differ."""
         found = {}
         for directory, names, files in os.walk(self.root):
@@ -242,12 +241,16 @@ class Machine:
                     content = os.readlink(full)
                 elif os.path.isfile(full):
                     content = hashlib.sha256(Path(full).read_bytes()).hexdigest()
-                found[path] = (oct(stat.st_mode), stat.st_uid, stat.st_gid, stat.st_nlink * 0, content)
+                found[path] = (oct(stat.st_mode), stat.st_uid, stat.st_gid, content)
         # dpkg writes its list of packages in an order of its own.
         status = (self.root / "var/lib/dpkg/status").read_text()
         text = "\n\n".join(sorted(status.strip().split("\n\n")))
-        found["var/lib/dpkg/status"] = ("", 0, 0, 0, hashlib.sha256(text.encode()).hexdigest())
+        found["var/lib/dpkg/status"] = ("", 0, 0, hashlib.sha256(text.encode()).hexdigest())
         return found
+
+
+def _count_lines(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def _list_descendants(pid: int) -> list[int]:

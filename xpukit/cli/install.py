@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xpukit.cli import install_bundle
+from xpukit.cli.install_bundle import (
+    BundleKeyOption,
+    BundleOption,
+    FingerprintOption,
+    OlderOption,
+    finish_apply,
+    open_for_apply,
+    open_for_plan,
+    refuse_mixed,
+)
 from xpukit.cli.install_options import (
     KeyOption,
     LockWaitOption,
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
 
 HELP = "The driver stack: what would change, do it, take it back."
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(install_bundle.app, name="bundle", help=install_bundle.HELP)
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing the machine.")]
 
@@ -54,6 +67,10 @@ def plan(
     source_key: KeyOption = None,
     trust_source: TrustOption = False,
     only_source: OnlyOption = False,
+    bundle: BundleOption = None,
+    fingerprint: FingerprintOption = "",
+    key: BundleKeyOption = "",
+    allow_older: OlderOption = False,
     list_: Annotated[bool, typer.Option("--list", help="List the stacks and their options.")] = False,
 ) -> int:
     """Exit code 1 when it could not be applied."""
@@ -62,20 +79,29 @@ def plan(
     if list_:
         return _list_stacks(session)
     site = open_site(session, root)
-    scene = make_scene(
-        session,
-        site,
-        stack=stack,
-        chosen=with_ or (),
-        left_out=without or (),
-        users=user or (),
-        pins=pin or (),
-        install_set=set_,
-        source=make_source(site, source, source_key, trust=trust_source, only=only_source),
-        lock_wait_s=0,
-    )
-    document = _make_plan(scene)
-    _show_plan(session, scene, document)
+    refuse_mixed(bundle, stack, set_, source, fingerprint or key)
+    with contextlib.ExitStack() as stack_of_bundle:
+        opened = None
+        if bundle is not None:
+            opened = stack_of_bundle.enter_context(
+                open_for_plan(session, site, bundle, fingerprint=fingerprint, key=key, allow_older=allow_older)
+            )
+        scene = make_scene(
+            session,
+            site,
+            stack=opened.stack if opened else stack,
+            chosen=[*(with_ or ()), *(sorted(opened.options) if opened else ())],
+            left_out=without or (),
+            users=user or (),
+            pins=[*(opened.pin_words if opened else ()), *(pin or ())],
+            install_set=set_,
+            source=opened.source
+            if opened
+            else make_source(site, source, source_key, trust=trust_source, only=only_source),
+            lock_wait_s=0,
+        )
+        document = _make_plan(scene)
+        _show_plan(session, scene, document)
     return int(ExitCode.JUDGED_FAILING if document.blocked else ExitCode.OK)
 
 
@@ -93,6 +119,10 @@ def apply(
     source_key: KeyOption = None,
     trust_source: TrustOption = False,
     only_source: OnlyOption = False,
+    bundle: BundleOption = None,
+    fingerprint: FingerprintOption = "",
+    key: BundleKeyOption = "",
+    allow_older: OlderOption = False,
     lock_wait: LockWaitOption = 120.0,
     yes: YesOption = False,
     force: Annotated[bool, typer.Option("--force", help="Go on in spite of critical findings.")] = False,
@@ -101,20 +131,27 @@ def apply(
     session = current_session()
     session.take(json=json)
     site = open_site(session, root, change=True)
+    refuse_mixed(bundle, stack, set_, source, fingerprint or key)
+    opened = None
+    if bundle is not None:
+        opened = open_for_apply(session, site, bundle, fingerprint=fingerprint, key=key, allow_older=allow_older)
     scene = make_scene(
         session,
         site,
-        stack=stack,
-        chosen=with_ or (),
+        stack=opened.stack if opened else stack,
+        chosen=[*(with_ or ()), *(sorted(opened.options) if opened else ())],
         left_out=without or (),
         users=user or (),
-        pins=pin or (),
+        pins=[*(opened.pin_words if opened else ()), *(pin or ())],
         install_set=set_,
-        source=make_source(site, source, source_key, trust=trust_source, only=only_source),
+        source=opened.source if opened else make_source(site, source, source_key, trust=trust_source, only=only_source),
         lock_wait_s=lock_wait,
         force=force,
     )
-    return apply_scene(session, scene, yes=yes)
+    code = apply_scene(session, scene, yes=yes)
+    if opened is not None and code == ExitCode.OK:
+        finish_apply(session, scene, opened)
+    return code
 
 
 def apply_scene(session: Session, scene: Scene, *, yes: bool) -> int:
@@ -173,6 +210,7 @@ def undo(
     site = open_site(session, root, change=True)
     from xpukit.cli.install_progress import SpokenReporter
     from xpukit.core.json_document import build_document
+    from xpukit.install.bundle.open import remove_unpacked
     from xpukit.install.documents import UNDO_SCHEMA, view_undo
     from xpukit.install.status import read_status
     from xpukit.install.undo import undo_stack
@@ -187,6 +225,8 @@ def undo(
             session.say("nothing was changed")
             return int(ExitCode.OK)
     done = undo_stack(site, SpokenReporter(session), force=force, lock_wait_s=lock_wait, pid=os.getpid())
+    if not done.refused:
+        remove_unpacked(site)
     if session.json:
         document = view_undo(site, done.outcome, done.refused)
         session.print_json(build_document(UNDO_SCHEMA, site.host.identity().hostname, document))

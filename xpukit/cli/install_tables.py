@@ -109,5 +109,5 @@ def print_status(status: Status, *, color: bool) -> None:
     if status.damaged_lines:
         console.print(f"{status.damaged_lines} lines of the journal are damaged and were passed over")
     if status.interrupted:
-        console.print("the last run was cut short: run `install apply` again, or `install undo`")
+        console.print("the last run did not come to its end: run `install apply` again, or `install undo`")
     console.print(f"{len(entries)} changes in force, {status.drift} drifted" if entries else "nothing is in force")

@@ -121,9 +121,7 @@ def print_no_fit(plan: Plan, *, color: bool) -> None:
     _print_heading(plan, color=color)
     print(f"does not fit: {memory.reason}")
     if memory.short_bytes:
-        print(
-            f"short by {format_bytes(memory.short_bytes)} a GPU ({plan.parallelism.describe()}, {memory.quantization})"
-        )
+        print(f"short by {format_bytes(memory.short_bytes)} a GPU ({plan.parallelism.describe()}, {plan.weights})")
     print()
     _print_memory(plan, color=color)
     if memory.ways_out:

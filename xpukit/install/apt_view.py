@@ -19,6 +19,7 @@ from xpukit.install.apt_parse import (
     parse_simulation,
     parse_uris,
 )
+from xpukit.install.apt_sources import has_lists, key_path, render_source
 from xpukit.install.backups import make_directories
 from xpukit.install.site import Site
 from xpukit.install.step import Source
@@ -26,8 +27,6 @@ from xpukit.install.work import describe_failure
 
 ASK_LIMIT_S = 60.0
 UPDATE_LIMIT_S = 600.0
-KEYRING = "/etc/apt/keyrings/xpukit"
-SOURCE_FILE = "/etc/apt/sources.list.d/xpukit"
 _QUIET = ("-o", "Debug::NoLocking=1", "-o", "APT::Get::Show-User-Simulation-Note=0", "-q")
 
 
@@ -79,29 +78,6 @@ def _read_recorded(site: Site) -> dict[str, PackageState]:
     return parse_packages(ran.text)
 
 
-def render_source(source: Source, *, key: str) -> tuple[str, str]:
-    """The file of sources to write, and its content; ("", "") when there is no source to add."""
-    if source.listing:
-        ending = (
-            "sources" if source.listing.lstrip().lower().startswith(("types:", "#", "uris:", "enabled:")) else "list"
-        )
-        return f"{SOURCE_FILE}.{ending}", source.listing
-    if not source.directory:
-        return "", ""
-    trust = f"Signed-By: {key}" if key else "Trusted: yes"
-    return (
-        f"{SOURCE_FILE}.sources",
-        f"# Written by xpukit install.\nTypes: deb\nURIs: file:{source.directory}\nSuites: ./\n{trust}\n",
-    )
-
-
-def key_path(source: Source) -> str:
-    """Where the key of a source is put, "" when it has none."""
-    if not source.key:
-        return ""
-    return f"{KEYRING}.{'asc' if source.key.endswith('.asc') else 'gpg'}"
-
-
 def only_options(source_file: str) -> tuple[str, ...]:
     """Options by which apt sees one file of sources only."""
     return ("-o", f"Dir::Etc::sourcelist={source_file}", "-o", "Dir::Etc::sourceparts=-")
@@ -119,7 +95,7 @@ def open_view(site: Site, source: Source) -> Iterator[AptView]:
     if not path:
         yield AptView(site)
         return
-    if site.read(placed).data == placed_content.encode():
+    if site.read(placed).data == placed_content.encode() and has_lists(site, placed_content):
         yield AptView(site, only_options(placed) if source.exclusive else ())
         return
     stamp = now_utc().replace(":", "").replace("-", "")

@@ -60,6 +60,11 @@ class SettingsEdit(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+def order_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """The files in the order in which GRUB reads them."""
+    return {path: texts[path] for path in sorted(texts, key=lambda path: (path != MAIN, path))}
+
+
 def read_settings(texts: Mapping[str, str]) -> Settings:
     """Evaluate the files, given in the order in which GRUB reads them. Never raises."""
     paths = tuple(texts)
@@ -174,8 +179,8 @@ def _append(texts: Mapping[str, str], token: str, *, has_dropins: bool) -> dict[
             done[MAIN] = _with_line(done[MAIN], f'{NORMAL}="${NORMAL} {quote_text(token, "double")}"')
             return done
         line = f'{NORMAL}="${NORMAL} {quote_text(token, "double")}"'
-        done[OWN_DROPIN] = _with_line(done.pop(OWN_DROPIN, _OWN_HEAD), line)
-        return done
+        done[OWN_DROPIN] = _with_line(done.get(OWN_DROPIN, _OWN_HEAD), line)
+        return order_texts(done)
     if base is None:
         done[MAIN] = _with_line(done[MAIN], f'{NORMAL}="{quote_text(token, "double")}"')
         return done

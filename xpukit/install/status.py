@@ -24,28 +24,30 @@ class EntryStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal against the machine. `drift` counts entries that do not stand as they were left."""
+    """The journal against the machine. `drift` counts entries that do not stand as they were left.
+
+    `interrupted`: the last run was killed or failed, so that something may be half done.
+    """
 
     stack: str
     interrupted: bool
     runs: tuple[RunRecord, ...]
     entries: tuple[EntryStatus, ...]
+    drift: int = 0
     stale: tuple[str, ...] = ()
     damaged_lines: int = 0
-
-    @property
-    def drift(self) -> int:
-        return sum(1 for entry in self.entries if entry.note or entry.standing in ("before", "drifted", "unknown"))
 
 
 def read_status(site: Site) -> Status:
     """Raises ExternalError when the journal cannot be read."""
     state = load_journal(site)
+    entries = _list_entries(site, state)
     return Status(
         stack=state.stack,
-        interrupted=state.interrupted is not None,
+        interrupted=bool(state.runs) and state.runs[-1].result != "done",
         runs=state.runs,
-        entries=_list_entries(site, state),
+        entries=entries,
+        drift=sum(1 for entry in entries if entry.note or entry.standing in ("before", "drifted", "unknown")),
         stale=state.stale,
         damaged_lines=state.damaged_lines,
     )

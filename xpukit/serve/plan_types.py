@@ -182,6 +182,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def weights(self) -> str:
+        """How the weights are held, in words."""
+        name = self.quantization.name
+        return {"none": "16-bit weights", "stored": "weights as stored"}.get(name, f"{name} weights")
+
+    @property
     def errors(self) -> tuple[Problem, ...]:
         """Problems that the engine would refuse the command for."""
         return tuple(problem for problem in self.problems if problem.severity == "error")

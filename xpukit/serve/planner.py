@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,14 +11,14 @@ from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.machine import Machine
 from xpukit.facts.engines import EngineSchema
 from xpukit.facts.launch import LaunchCase, Vendor
-from xpukit.serve.ccl_mode import read_ccl_mode
+from xpukit.serve.ccl_mode import CclMode, read_ccl_mode
 from xpukit.serve.device_speed import HostMeasurements, find_speed
 from xpukit.serve.devices import NVIDIA, DevicePool, Unit, find_units
 from xpukit.serve.engine_choice import EngineChoice, choose_engine
 from xpukit.serve.engines import find_engine_module
 from xpukit.serve.launch_flags import DEFAULT_PORT
 from xpukit.serve.launches import LaunchCaseAll, build_launches
-from xpukit.serve.memory_types import Correction, Parallel
+from xpukit.serve.memory_types import Correction, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.placement import Placement, place
@@ -27,7 +27,7 @@ from xpukit.serve.platforms import Platform
 from xpukit.serve.predict import Prediction, predict_speed
 from xpukit.serve.quantization import find_platform_group
 from xpukit.serve.request import ServeRequest
-from xpukit.serve.sizing import Sizing, SizingCase, make_settings, size_launch
+from xpukit.serve.sizing import FindCorrection, Sizing, SizingCase, make_settings, size_launch
 from xpukit.serve.validate import validate
 from xpukit.serve.weights import count_parameters
 
@@ -76,9 +76,9 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         task=task,
         host_memory_bytes=machine.memory_bytes,
     )
-    sizing = size_launch(
-        given, make_settings(request, case, task), around.find_correction or (lambda name, division: None)
-    )
+    settings, find_correction = make_settings(request, case, task), around.find_correction or _find_no_correction
+    given, sizing, spread_note = _size(given, settings, find_correction)
+    nodes = given.nodes
     case = _complete_case(case, given, sizing, request)
     placement = _place(pool, sizing, nodes)
     ccl = read_ccl_mode(around.evaluation, machine, ranks=_count_talking(sizing.parallelism))
@@ -124,16 +124,42 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         launches=built.launches if built else (),
         choices=(
             *chosen.choices,
-            *_explain(sizing, placement, ccl.reasons, task, request),
+            *_explain(sizing, placement, ccl, task, request),
             *(built.choices if built else ()),
         ),
         prediction=prediction,
         rejected=sizing.rejected,
         problems=tuple(dict.fromkeys(problems)) if _is_hashable(problems) else problems,
         notes=tuple(
-            dict.fromkeys((*placement.notes, *sizing.warnings, *(built.notes if built else ()), *_note_engine(chosen)))
+            dict.fromkeys(
+                (
+                    *placement.notes,
+                    *sizing.warnings,
+                    *(built.notes if built else ()),
+                    *_note(chosen, spread_note, model, request),
+                )
+            )
         ),
     )
+
+
+def _find_no_correction(name: str, division: Parallelism) -> Correction | None:
+    del name, division
+    return None
+
+
+def _size(
+    given: SizingCase, settings: MemorySettings, find_correction: FindCorrection
+) -> tuple[SizingCase, Sizing, str]:
+    """Sizes over all machines; over one where no division was asked for and one is enough."""
+    request = given.request
+    if given.nodes > 1 and (request.tp, request.pp, request.dp) == (None, None, None):
+        alone = msgspec.structs.replace(given, nodes=1)
+        sizing = size_launch(alone, settings, find_correction)
+        if sizing.memory.fits:
+            note = f"it fits in one of the {given.nodes} machines: only that one is used (--tp, --pp or --dp spread it)"
+            return alone, sizing, note
+    return given, size_launch(given, settings, find_correction), ""
 
 
 def find_task(model: Model) -> str:
@@ -292,9 +318,7 @@ def _summarize_model(request: ServeRequest, model: Model, task: str) -> PlannedM
     )
 
 
-def _explain(
-    sizing: Sizing, placement: Placement, collective: Sequence[str], task: str, request: ServeRequest
-) -> Sequence[Choice]:
+def _explain(sizing: Sizing, placement: Placement, ccl: CclMode, task: str, request: ServeRequest) -> Sequence[Choice]:
     chosen, sizes = sizing.quantization, sizing.parallelism
     asked = request.tp is not None
     return (
@@ -319,15 +343,27 @@ def _explain(
         ),
         *(Choice(name="placement", value="", why=reason) for reason in placement.reasons),
         *(
-            Choice(name="collectives", value="", why=reason, kind="measured")
-            for reason in collective
+            Choice(name="collectives", value=ccl.mode, why=reason, kind="measured" if ccl.measured else "default")
+            for reason in ccl.reasons
             if sizes.world > 1
         ),
     )
 
 
-def _note_engine(chosen: EngineChoice) -> Sequence[str]:
-    return (chosen.engine.label,) if chosen.engine.label else ()
+def _note_needs(model: Model, request: ServeRequest) -> Iterable[str]:
+    """What the model's guides ask for beside flags and variables."""
+    for need in model.needs:
+        if need.kind == "package":
+            yield f"the engine's environment needs {need.value} (pip install {need.value}; {need.source})"
+        elif need.kind == "chat_template" and not request.chat_template:
+            yield f"{need.value} ({need.source})"
+        elif need.kind in ("request_format", "guide"):
+            yield f"{need.value} ({need.source})"
+
+
+def _note(chosen: EngineChoice, spread: str, model: Model, request: ServeRequest) -> Sequence[str]:
+    needs = tuple(_note_needs(model, request))
+    return tuple(note for note in (spread, chosen.engine.label, *needs) if note)
 
 
 __all__ = ["DEFAULT_PORT", "Surroundings", "find_task", "make_plan"]

@@ -33,7 +33,7 @@ def write_archive(path: Path, tree: Path, names: Sequence[str], *, part_bytes: i
     writer = PartWriter(path, part_bytes)
     try:
         # Not compressed: packages, wheels and images are already.
-        with tarfile.open(fileobj=writer, mode="w|", format=tarfile.GNU_FORMAT) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=writer, mode="w|", format=tarfile.GNU_FORMAT) as archive:
             for name in names:
                 source = tree / name
                 info = tarfile.TarInfo(name)
@@ -53,7 +53,7 @@ def write_archive(path: Path, tree: Path, names: Sequence[str], *, part_bytes: i
 def read_archive(reader: PartReader) -> Iterator[Member]:
     """Members in order; each must be read before the next is asked for. Raises BrokenArchiveError."""
     try:
-        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=reader, mode="r|") as archive:
             for info in archive:
                 content = archive.extractfile(info) if info.isreg() else None
                 yield Member(
@@ -64,7 +64,9 @@ def read_archive(reader: PartReader) -> Iterator[Member]:
                 )
             end = archive.offset
     except (tarfile.TarError, EOFError) as err:
-        raise BrokenArchiveError(f"{reader.name}: cut short or damaged after {reader.read_bytes} bytes ({err})") from err
+        raise BrokenArchiveError(
+            f"{reader.name}: cut short or damaged after {reader.read_bytes} bytes ({err})"
+        ) from err
     # Two blocks of zeros end an archive, filled up to a record.
     whole = -(-(end + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
     if reader.total_bytes < whole:

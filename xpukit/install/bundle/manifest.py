@@ -1,4 +1,4 @@
-"""`manifest.json` of a bundle: every file with size, SHA-256 and where it came from. Its signature covers all of them."""
+"""`manifest.json` of a bundle: every file with size, SHA-256 and where it came from. Its signature covers them all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_PATH = 240
 
 
 class BundleFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. `name` and `version` are the package's; `origin` the address or path it came from, `date` when (UTC)."""
+    """One file. `name` and `version` are the package's; `origin` the address or path it came from, `date` when, UTC."""
 
     path: str
     kind: Kind
@@ -59,7 +59,10 @@ class BundleTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle says of itself. `pins` are the versions of the stack's own packages, `absent` what no source had."""
+    """What a bundle says of itself.
+
+    `pins` are the versions of the stack's own packages, `absent` what no source had.
+    """
 
     schema: str
     xpukit_version: str

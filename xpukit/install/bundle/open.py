@@ -12,7 +12,6 @@ import msgspec
 
 from xpukit.core.errors import ExternalError, OutputError, UsageError
 from xpukit.core.json_document import now_utc
-from xpukit.facts.stacks import StackFacts, get_stack
 from xpukit.install.backups import make_directories
 from xpukit.install.bundle.manifest import KEY, STACK_FILE, Manifest
 from xpukit.install.bundle.openpgp import format_fingerprint
@@ -38,15 +37,20 @@ class AppliedBundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenedBundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified bundle on the machine. `source`, `pins` and `options` are for `Options` of an apply."""
+    """A verified bundle on the machine. `stack` is for `get_stack`, the rest for the `Options` of an apply."""
 
     verified: Verified
     directory: str
-    stack: StackFacts
+    stack: str
     source: Source
     pins: dict[str, str]
     options: frozenset[str]
     images: tuple[str, ...] = ()
+
+    @property
+    def pin_words(self) -> tuple[str, ...]:
+        """As --pin takes them."""
+        return tuple(f"{name}={version}" for name, version in self.pins.items())
 
 
 def load_applied(site: Site) -> dict[str, AppliedBundle]:
@@ -118,9 +122,12 @@ def open_bundle(
     given: Trust,
     *,
     allow_older: bool = False,
+    below: str = UNPACKED,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> OpenedBundle:
-    """Verify a bundle and unpack it on the machine, in one reading; the directory is there only when all was right.
+    """Verify a bundle and unpack it `below` a directory of the machine, in one reading.
+
+    The directory is there only when all was right.
 
     Raises RefusedBundleError (a key that nothing vouches for included), UsageError, ExternalError and OutputError.
     """
@@ -132,8 +139,8 @@ def open_bundle(
             (f"{KEY}: nothing vouches for its key {format_fingerprint(found)}",),
             hint="compare it with what `install bundle create` printed, then give it: --fingerprint, or --key FILE",
         )
-    place = Path(site.locate(UNPACKED))
-    make_directories(site, UNPACKED)
+    place = Path(site.locate(below))
+    make_directories(site, below)
     staging = place / f".part-{os.getpid()}"
     _remove_leftovers(place)
     try:
@@ -150,10 +157,10 @@ def open_bundle(
             shutil.rmtree(final)
         staging.rename(final)
     except OSError as err:
-        raise OutputError(f"{UNPACKED}: {err.strerror or err}", hint="check free space; nothing was installed") from err
+        raise OutputError(f"{below}: {err.strerror or err}", hint="check free space; nothing was installed") from err
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return describe_opened(verified, f"{UNPACKED}/{final.name}", final)
+    return describe_opened(verified, f"{below}/{final.name}", final)
 
 
 def describe_opened(verified: Verified, directory: str, place: Path) -> OpenedBundle:
@@ -163,7 +170,7 @@ def describe_opened(verified: Verified, directory: str, place: Path) -> OpenedBu
     return OpenedBundle(
         verified=verified,
         directory=directory,
-        stack=get_stack(str(stack_file) if stack_file.exists() else manifest.stack),
+        stack=str(stack_file) if stack_file.exists() else manifest.stack,
         source=Source(directory=directory, key=f"{directory}/{KEY}", exclusive=True),
         pins=manifest.pins,
         options=frozenset(manifest.options),
@@ -172,7 +179,7 @@ def describe_opened(verified: Verified, directory: str, place: Path) -> OpenedBu
 
 
 def remove_unpacked(site: Site, *, keep: str = "") -> None:
-    """Remove unpacked bundles but the directory `keep`: once an undo took them out of apt's sources, or a newer came."""
+    """Remove unpacked bundles but the directory `keep`: after an undo, or when a newer one came."""
     if not site.can_change:
         raise UsageError("a recorded machine cannot be changed", hint="leave --from out")
     for name in site.list(UNPACKED).names:

@@ -75,7 +75,9 @@ class PartWriter(io.RawIOBase):
             for part, final in self._made:
                 part.replace(final)
         except OSError as err:
-            raise OutputError(f"{self._path}: cannot be written: {err.strerror or err}", hint="check the place") from err
+            raise OutputError(
+                f"{self._path}: cannot be written: {err.strerror or err}", hint="check the place"
+            ) from err
         return tuple(final for _, final in self._made)
 
     def abandon(self) -> None:

@@ -1,4 +1,4 @@
-"""Checking a bundle: first its signature, then every file against the signed manifest. Nothing is believed before that."""
+"""Checking a bundle: first its signature, then every file against the signed manifest. Nothing is believed before."""
 
 from __future__ import annotations
 

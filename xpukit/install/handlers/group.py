@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from xpukit.install.accounts import read_groups
-from xpukit.install.change import Change, GroupChange
+from xpukit.install.change import Change, GroupChange, MemberChange
 from xpukit.install.handler import Entry, Handler, Position, State
+from xpukit.install.journal import load_journal
 from xpukit.install.site import Site
 from xpukit.install.work import Work
 
@@ -44,10 +45,14 @@ def locate_group(site: Site, entry: Entry) -> Position:
 def find_members(work: Work, entry: Entry) -> tuple[str, ...]:
     """Members that are left when ours are taken out: someone put them in."""
     assert isinstance(entry.change, GroupChange)
-    found = read_groups(work.site).get(entry.change.group)
-    if entry.before["gid"] is not None or found is None or not found.members:
+    group = entry.change.group
+    found = read_groups(work.site).get(group)
+    if entry.before["gid"] is not None or found is None:
         return ()
-    return (f"group {entry.change.group} has members: {', '.join(found.members)}",)
+    changes = [other.change for other in load_journal(work.site).in_force]
+    ours = {change.user for change in changes if isinstance(change, MemberChange) and change.group == group}
+    left = [name for name in found.members if name not in ours]
+    return (f"group {group} has members: {', '.join(left)}",) if left else ()
 
 
 def describe_group(change: Change) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from xpukit.core.errors import ExternalError
 from xpukit.install.apt_locks import wait_for_apt
+from xpukit.install.apt_sources import LISTS
 from xpukit.install.apt_view import UPDATE_LIMIT_S, only_options
 from xpukit.install.change import Change, ListsChange
 from xpukit.install.handler import Entry, Handler, Position, State
 from xpukit.install.site import Site
 from xpukit.install.work import Work, describe_failure
 
-LISTS = "/var/lib/apt/lists"
-
 
 def observe_lists(site: Site, change: Change) -> State:
     """The names of all lists."""
     names = site.list(LISTS).names
-    return {"lists": [name for name in names if name not in ("lock", "partial", "auxfiles")]}
+    return {
+        "lists": [name for name in names if name not in ("lock", "partial", "auxfiles")],
+        "auxfiles": "auxfiles" in names,
+    }
 
 
 def capture_lists(work: Work, change: Change) -> State:
@@ -36,18 +38,22 @@ def do_lists(work: Work, change: Change) -> None:
 
 def undo_lists(work: Work, entry: Entry) -> None:
     """Remove the lists that came, and apt's caches, which hold them."""
-    before, after = set(entry.before["lists"]), (entry.after or {}).get("lists")
-    came = set(after) - before if after is not None else set()
+    before, after = set(entry.before["lists"]), (entry.after or observe_lists(work.site, entry.change))["lists"]
+    came = set(after) - before
     for name in sorted(came):
         work.site.changer.remove_file(work.site.locate(f"{LISTS}/{name}", follow=False))
+    if not entry.before["auxfiles"]:
+        work.site.changer.remove_directory(work.site.locate(f"{LISTS}/auxfiles"))
     for cache in ("pkgcache.bin", "srcpkgcache.bin"):
         work.site.changer.remove_file(work.site.locate(f"/var/cache/apt/{cache}"))
 
 
 def locate_lists(site: Site, entry: Entry) -> Position:
     """Lists are apt's own to renew: they never count as changed by someone."""
-    came = set((entry.after or {}).get("lists", ())) - set(entry.before["lists"])
-    there = set(site.list(LISTS).names)
+    there = set(observe_lists(site, entry.change)["lists"])
+    came = set((entry.after or {}).get("lists", there)) - set(entry.before["lists"])
+    if entry.after is not None and not came:
+        return Position(standing="both")
     return Position(standing="after" if came & there else "before")
 
 

@@ -147,6 +147,8 @@ def locate_packages(site: Site, entry: Entry) -> Position:
                 other.append(f"{action.name} is at {shown} now (xpukit: {action.after})")
             else:
                 gone.append(f"{action.name} is gone")
+        elif shown and status[1:2] != "i":
+            gone.append(f"{action.name} {shown} is not configured")
         elif entry.after is not None and shown != action.after:
             gone.append(f"{action.name} is {'at ' + shown if shown else 'gone'} (xpukit: {action.after})")
     if at_before:
@@ -184,8 +186,10 @@ def recover_dpkg(work: Work) -> None:
 
 def describe_packages(change: Change) -> str:
     assert isinstance(change, PackagesChange)
-    new = sum(1 for action in change.actions if not action.before)
-    return f"install {new} packages, change {len(change.actions) - new}: {' '.join(change.request)}"
+    replaced = sum(1 for action in change.actions if action.before)
+    also = len(change.actions) - len(change.request)
+    more = f" and {also} that they need" if also > 0 else ""
+    return f"install {', '.join(change.request)}{more}" + (f"; {replaced} are replaced" if replaced else "")
 
 
 def name_packages(change: Change) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from xpukit.core.errors import ExternalError
 from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.facts.stacks import PackageFacts
 from xpukit.install.apt_parse import PackageState, Policy, Simulation
-from xpukit.install.apt_view import AptView, key_path, only_options, open_view, read_packages, render_source
+from xpukit.install.apt_sources import key_path, render_source
+from xpukit.install.apt_view import AptView, only_options, open_view, read_packages
 from xpukit.install.change import PackageAction, PackagesChange
 from xpukit.install.debian_versions import is_at_least
 from xpukit.install.step import Scene, Step, StepPlan
@@ -91,7 +92,7 @@ def _plan_wanted(
     if error:
         raise ExternalError(f"apt cannot be asked: {error}", hint="see: apt-cache policy")
     findings: list[Finding] = []
-    request, lacking = [], []
+    request, lacking, held = [], [], []
     for row in wanted:
         policy = policies.get(row.name, Policy(name=row.name))
         version = scene.options.pins.get(row.name) or policy.candidate
@@ -107,6 +108,8 @@ def _plan_wanted(
             continue
         if row.tested and version not in row.tested:
             findings.append(_find_untested(row, version))
+        if state is not None and state.held:
+            held.append(f"{row.name} is held at {state.version} (apt-mark unhold {row.name} frees it)")
         request.append(f"{row.name}={version}")
     if lacking:
         return StepPlan(
@@ -114,11 +117,16 @@ def _plan_wanted(
             findings=tuple(findings),
             blocked=f"no source that apt knows has: {', '.join(lacking)}",
         )
+    if held:
+        return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings), blocked="; ".join(held))
     if not request:
         return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings))
     simulation, refused = view.simulate(request)
     if refused:
-        return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings), blocked=f"apt refuses: {refused}")
+        findings.append(_find_refusal(refused))
+        return StepPlan(
+            satisfied=tuple(satisfied), findings=tuple(findings), blocked=f"apt refuses to install {' '.join(request)}"
+        )
     if simulation.removed:
         gone = ", ".join(simulation.removed)
         return StepPlan(
@@ -206,6 +214,24 @@ def _find_missing(scene: Scene, row: PackageFacts, version: str) -> Finding:
         explanation=row.source,
         remedy=remedies or ("run apt-get update",),
         subject=row.name,
+    )
+
+
+def _find_refusal(refused: str) -> Finding:
+    """apt's own words; a machine whose packages were broken before refuses everything."""
+    broken = "--fix-broken" in refused or "dpkg --configure -a" in refused
+    return Finding(
+        id="XPK-INSTALL-APT-REFUSES",
+        severity="critical",
+        summary="the packages of this machine are broken already: apt installs nothing before they are put right"
+        if broken
+        else "apt refuses to install the packages together",
+        evidence=tuple(
+            Evidence(source="apt-get -s install", value=line.strip(" |")) for line in refused.splitlines()[2:]
+        ),
+        remedy=("see what it would do: apt-get -s --fix-broken install", "then: sudo apt-get --fix-broken install")
+        if broken
+        else ("hold back nothing that the packages need, or choose other versions with --pin",),
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from xpukit.install.apt_view import key_path, render_source
+from xpukit.install.apt_sources import has_lists, key_path, render_source
 from xpukit.install.change import Change, FileChange, ListsChange, hash_bytes, make_file_change
-from xpukit.install.handlers.lists import LISTS
 from xpukit.install.site import Site
 from xpukit.install.step import Scene, Step, StepPlan
 
@@ -42,7 +41,7 @@ def plan_repository(scene: Scene) -> StepPlan:
         changes.append(change)
     else:
         satisfied.append(f"{path} is there")
-    if changes or not _has_lists(site, content):
+    if changes or not has_lists(site, content):
         changes.append(ListsChange(source_file=path, why=_WHY))
     return StepPlan(changes=tuple(changes), satisfied=tuple(satisfied))
 
@@ -50,38 +49,6 @@ def plan_repository(scene: Scene) -> StepPlan:
 def _hash(site: Site, path: str) -> str:
     answer = site.read(path)
     return "" if answer.error else hash_bytes(answer.data)
-
-
-def _has_lists(site: Site, content: str) -> bool:
-    """Whether apt has lists of every address of the file (it names them after it), and they are not out of date."""
-    names = site.list(LISTS).names
-    for address in _list_addresses(content):
-        place = address.partition(":")[2].lstrip("/")
-        stem = place.rstrip("/").replace("/", "_")
-        found = [name for name in names if stem in name and "Packages" in name]
-        if not found:
-            return False
-        if address.startswith("file:") and not _is_current(site, "/" + place.rstrip("/"), found):
-            return False
-    return True
-
-
-def _is_current(site: Site, directory: str, names: list[str]) -> bool:
-    there = site.read(f"{directory}/Packages")
-    if there.error:
-        return True
-    return any(site.read(f"{LISTS}/{name}").data == there.data for name in names)
-
-
-def _list_addresses(content: str) -> list[str]:
-    found: list[str] = []
-    for line in content.splitlines():
-        words = line.split()
-        if line.lower().startswith("uris:"):
-            found.extend(words[1:])
-        elif words[:1] == ["deb"]:
-            found.extend([word for word in words[1:] if ":/" in word][:1])
-    return found
 
 
 STEP = Step(

@@ -14,8 +14,7 @@ def list_heading(plan: Plan) -> tuple[str, ...]:
     memory = plan.memory
     where = plan.machine.platform or plan.machine.host or "this machine"
     lines = [
-        f"{plan.model.id or plan.model.asked}, {plan.quantization.name} weights, "
-        f"{plan.parallelism.describe()} on {where}",
+        f"{plan.model.id or plan.model.asked}, {plan.weights}, {plan.parallelism.describe()} on {where}",
         f"engine: {plan.engine.name} {plan.engine.version}"
         + (f", image {plan.engine.image}" if plan.engine.image else ""),
         f"fits: {format_bytes(memory.weights_bytes)} of weights a GPU, {memory.kv_tokens:,} tokens of KV cache, "

@@ -1,0 +1,85 @@
+"""How serving benchmarks name what they measured (data/bench/formats.toml)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+_SCHEMA = "xpukit.bench-formats/1"
+
+
+class LatencyNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of latency: its names in tables and in documents."""
+
+    name: str
+    labels: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a figure is. `tolerance`: the fraction by which it may be worse than what it is compared with."""
+
+    name: str
+    unit: str
+    direction: Literal["higher", "lower"]
+    tolerance: float
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.direction == "higher"
+
+
+class OneBatchNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SGLang's benchmark of one batch: the lines of its log by what they measure, the keys of its document."""
+
+    warm_up: str
+    measured: str
+    lines: dict[str, str]
+    keys: dict[str, str]
+
+
+class BenchFormats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All names. `labels` are in lower case."""
+
+    schema: str
+    date: str
+    source: str
+    title: str
+    latency: tuple[LatencyNames, ...]
+    labels: dict[str, str]
+    keys: dict[str, str]
+    marks: dict[str, str]
+    arguments: dict[str, str]
+    one_batch: OneBatchNames
+    metric: tuple[Metric, ...]
+
+    def find_metric(self, name: str) -> Metric:
+        """The metric `name`, where latencies are `ttft_mean`, `itl_p99`. Raises KeyError for one that is none."""
+        for one in self.metric:
+            if one.name == name:
+                return one
+        statistic = name.rpartition("_")[2]
+        wanted = statistic if statistic in ("mean", "median") else "percentile" if statistic[:1] == "p" else ""
+        for one in self.metric:
+            if wanted and one.name == wanted and name.partition("_")[0] in {known.name for known in self.latency}:
+                return msgspec.structs.replace(one, name=name)
+        raise KeyError(name)
+
+
+@cache
+def load_bench_formats() -> BenchFormats:
+    """The table. Raises BadFactsError."""
+    path = data_dir() / "bench" / "formats.toml"
+    try:
+        found = msgspec.convert(load_toml(path), BenchFormats)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
+    if found.schema != _SCHEMA:
+        raise BadFactsError(f"{path}: schema {found.schema!r} is not {_SCHEMA!r}", hint="restore the file")
+    return msgspec.structs.replace(found, labels={label.lower(): field for label, field in found.labels.items()})

@@ -1,0 +1,165 @@
+"""What the readiness gate asks, by what limits it judges, and how a start is read (data/readiness/*.toml)."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TypeVar
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError, UsageError
+from xpukit.core.toml import load_toml
+from xpukit.facts.models import list_log_patterns
+from xpukit.facts.paths import data_dir
+
+_Table = TypeVar("_Table")
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How deep the gate goes. `long_tokens`: the longest prompt, 0 for all that the endpoint allows."""
+
+    name: str
+    sums: int
+    concurrent: int
+    long_tokens: int
+    prose_tokens: int
+    why: str
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number with its unit and what it rests on."""
+
+    name: str
+    value: float
+    unit: str
+    why: str
+
+
+class RerankPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A query and documents, of which the one with index `best` answers it."""
+
+    query: str
+    documents: tuple[str, ...]
+    best: int
+    why: str
+
+
+class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked. `*_begun` are for models that only go on with a text. The first and third text to embed are one."""
+
+    schema: str
+    date: str
+    sum: str
+    sum_shots: str
+    sum_begun: str
+    prose: str
+    prose_begun: str
+    filler: tuple[str, ...]
+    embedding_texts: tuple[str, ...]
+    rerank: RerankPrompt
+
+
+class StartLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of a start-up log that tells of progress. One of `regex` and `log` (a name of engine_log.json)."""
+
+    name: str
+    text: str
+    source: str
+    regex: str = ""
+    log: str = ""
+
+
+class SuggestionLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line that proposes a value for a flag of the engine; `option` is the same in `xpukit serve`."""
+
+    flag: str
+    option: str
+    group: str
+    why: str
+    source: str
+    regex: str = ""
+    log: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Words of a refusal that only says what a model is not made for."""
+
+    text: str
+    source: str
+
+
+class _LimitFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    level: tuple[Level, ...]
+    limit: tuple[Limit, ...]
+
+
+class StartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """start.toml."""
+
+    schema: str
+    date: str
+    progress: tuple[StartLine, ...]
+    suggestion: tuple[SuggestionLine, ...]
+    refusal: tuple[Refusal, ...]
+
+
+def _load(name: str, shape: type[_Table]) -> _Table:
+    path = data_dir() / "readiness" / f"{name}.toml"
+    raw = load_toml(path)
+    expected = f"xpukit.readiness-{name}/1"
+    if raw.get("schema") != expected:
+        raise BadFactsError(f"{path}: schema {raw.get('schema')!r} is not {expected!r}", hint="restore the file")
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
+
+
+@cache
+def _limits() -> _LimitFile:
+    return _load("limits", _LimitFile)
+
+
+@cache
+def _numbers() -> dict[str, float]:
+    return {limit.name: limit.value for limit in _limits().limit}
+
+
+def list_limits() -> tuple[Limit, ...]:
+    """All limits. Raises BadFactsError."""
+    return _limits().limit
+
+
+def find_limit(name: str) -> float:
+    """A limit's value in the unit that the data file gives it."""
+    return _numbers()[name]
+
+
+def find_level(name: str) -> Level:
+    """quick, normal or long. Raises UsageError."""
+    for level in _limits().level:
+        if level.name == name:
+            return level
+    raise UsageError(f"no level {name!r}", hint=", ".join(level.name for level in _limits().level))
+
+
+@cache
+def load_prompts() -> Prompts:
+    """What is asked. Raises BadFactsError."""
+    return _load("prompts", Prompts)
+
+
+@cache
+def load_start() -> StartFile:
+    """How a start is read. Raises BadFactsError."""
+    return _load("start", StartFile)
+
+
+def list_patterns(line: StartLine | SuggestionLine) -> tuple[re.Pattern[str], ...]:
+    """The regular expressions of a line: its own, or those that engine_log.json has under its name."""
+    if line.regex:
+        return (re.compile(line.regex),)
+    return tuple(re.compile(row.regex) for row in list_log_patterns() if row.name == line.log)

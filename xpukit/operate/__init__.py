@@ -1,0 +1,1 @@
+"""Operating what serves: benchmarks, readiness, balance, watching, many nodes."""

@@ -1,0 +1,1 @@
+"""Serving benchmarks: read what engines' own print, measure with our own client, judge both."""
