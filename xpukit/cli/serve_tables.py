@@ -41,9 +41,18 @@ def print_plan(plan: Plan, *, color: bool) -> None:
     rejected = [(one.name, one.reason, one.source) for one in plan.quantization.rejected]
     if rejected:
         print_table("Quantizations not taken", ("name", "why", "said by"), rejected, color=color)
-    divisions = [(one.parallelism, {True: "yes", False: "no", None: "?"}[one.fits], one.why) for one in plan.rejected]
+    divisions = [
+        (
+            one.parallelism,
+            {True: "yes", False: "no", None: "?"}[one.fits],
+            f"{one.decode_tps:.1f} ({one.decode_bound})" if one.decode_tps is not None else "",
+            one.why,
+        )
+        for one in plan.rejected
+    ]
     if divisions:
-        print_table("Divisions not taken", ("division", "fits", "why"), divisions, color=color)
+        columns = ("division", "fits", "tokens/s a request", "why")
+        print_table("Divisions not taken", columns, divisions, color=color)
     for launch in plan.launches:
         rows = [(f"{one.name}={one.value}", one.why, one.source) for one in launch.variables if not one.passed]
         rows += [(" ".join(flag.words), flag.why, flag.source or flag.kind) for flag in launch.flags]

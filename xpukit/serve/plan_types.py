@@ -139,11 +139,16 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A division that was looked at and not taken."""
+    """A division that was looked at and not taken, and how fast it should be where it fits.
+
+    `decode_tps`: tokens/s of one request; `decode_bound`: what limits it.
+    """
 
     parallelism: str
     fits: bool | None
     why: str
+    decode_tps: float | None = None
+    decode_bound: str = ""
 
 
 class MachineSummary(msgspec.Struct, frozen=True, kw_only=True):

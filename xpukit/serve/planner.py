@@ -22,7 +22,7 @@ from xpukit.serve.memory_types import Correction, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.placement import Placement, place
-from xpukit.serve.plan_types import Choice, MachineSummary, Plan, PlannedGpu, PlannedModel
+from xpukit.serve.plan_types import Choice, MachineSummary, Plan, PlannedGpu, PlannedModel, Rejected
 from xpukit.serve.platforms import Platform
 from xpukit.serve.predict import Prediction, predict_speed
 from xpukit.serve.quantization import find_platform_group
@@ -128,7 +128,7 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
             *(built.choices if built else ()),
         ),
         prediction=prediction,
-        rejected=sizing.rejected,
+        rejected=tuple(_list_rejected(model, sizing, device_id, around.measured)),
         problems=tuple(dict.fromkeys(problems)) if _is_hashable(problems) else problems,
         notes=tuple(
             dict.fromkeys(
@@ -230,9 +230,12 @@ def _place(pool: DevicePool, sizing: Sizing, nodes: int) -> Placement:
 
 
 def _predict(model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None) -> Prediction | None:
-    if not sizing.memory.fits:
-        return None
-    sizes = sizing.parallelism
+    return _predict_for(model, sizing, sizing.parallelism, device_id, measured) if sizing.memory.fits else None
+
+
+def _predict_for(
+    model: Model, sizing: Sizing, sizes: Parallelism, device_id: str, measured: HostMeasurements | None
+) -> Prediction:
     return predict_speed(
         model,
         quantization=sizing.quantization.name,
@@ -240,6 +243,21 @@ def _predict(model: Model, sizing: Sizing, device_id: str, measured: HostMeasure
         speed=find_speed(device_id, measured),
         settings=sizing.memory.settings,
     )
+
+
+def _list_rejected(
+    model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None
+) -> Iterable[Rejected]:
+    """The divisions not taken; those that fit with the speed they should have."""
+    for one in sizing.others:
+        speed = _predict_for(model, sizing, one.parallelism, device_id, measured) if one.fits else None
+        yield Rejected(
+            parallelism=one.parallelism.describe(),
+            fits=one.fits,
+            why="; ".join((*one.reasons, *one.warnings)) or "more ranks than are needed",
+            decode_tps=speed.decode_tps_per_sequence if speed else None,
+            decode_bound=speed.decode_bound if speed else "",
+        )
 
 
 def _find_model_path(request: ServeRequest, model: Model) -> str:

@@ -15,11 +15,10 @@ from xpukit.serve.memory import fit_memory
 from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
 from xpukit.serve.parallelism import Candidate, ModelParts, Parallelism, check_parallelism, rank_candidates
-from xpukit.serve.plan_types import Rejected
 from xpukit.serve.quantization import QuantizationChoice, choose_quantization, list_quantizations
 from xpukit.serve.request import ServeRequest
 
-_SHOWN_REJECTED = 8
+_SHOWN_OTHERS = 8
 # A context that is cut to what fits is a multiple of the first, and at least the second.
 _CONTEXT_STEP, _LEAST_CONTEXT = 256, 2048
 FindCorrection = Callable[[str, Parallelism], "Correction | None"]
@@ -33,7 +32,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     memory: MemoryPlan
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
-    rejected: tuple[Rejected, ...]
+    others: tuple[Candidate, ...]
 
 
 class SizingCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,14 +111,7 @@ def size_launch(given: SizingCase, settings: MemorySettings, find_correction: Fi
         memory=best.memory,
         reasons=(*best.candidate.reasons, *best.reasons),
         warnings=best.candidate.warnings,
-        rejected=tuple(
-            Rejected(
-                parallelism=one.parallelism.describe(),
-                fits=one.fits,
-                why="; ".join((*one.reasons, *one.warnings)) or "more ranks than are needed",
-            )
-            for one in best.others[:_SHOWN_REJECTED]
-        ),
+        others=best.others[:_SHOWN_OTHERS],
     )
 
 
