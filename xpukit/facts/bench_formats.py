@@ -44,6 +44,16 @@ class OneBatchNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keys: dict[str, str]
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A flag that an engine's benchmark gets where its version knows it."""
+
+    engines: tuple[str, ...]
+    flag: str
+    value: str
+    why: str
+    source: str
+
+
 class BenchFormats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All names. `labels` are in lower case."""
 
@@ -58,6 +68,7 @@ class BenchFormats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     arguments: dict[str, str]
     one_batch: OneBatchNames
     metric: tuple[Metric, ...]
+    wish: tuple[Wish, ...]
 
     def find_metric(self, name: str) -> Metric:
         """The metric `name`, where latencies are `ttft_mean`, `itl_p99`. Raises KeyError for one that is none."""

@@ -6,9 +6,8 @@ from functools import cache
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError, UsageError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.core.errors import UsageError
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.bench-scenarios/1"
 
@@ -33,14 +32,7 @@ class _Scenarios(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @cache
 def load_scenarios() -> tuple[Scenario, ...]:
     """All of them. Raises BadFactsError."""
-    path = data_dir() / "launch" / "scenarios.toml"
-    try:
-        table = msgspec.convert(load_toml(path), _Scenarios)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if table.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {table.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return table.scenario
+    return read_table("launch", "scenarios", _Scenarios, _SCHEMA).scenario
 
 
 def find_scenario(name: str) -> Scenario:

@@ -11,10 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
 from xpukit.facts.engine_versions import version_key
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _FLAGS_SCHEMA = "xpukit.launch-flags/1"
 _VARIABLES_SCHEMA = "xpukit.launch-variables/1"
@@ -118,29 +116,16 @@ class _Variables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     variable: tuple[VariableRow, ...]
 
 
-def _convert(name: str, kind: Any, schema: str) -> Any:
-    path = data_dir() / "launch" / name
-    try:
-        table = msgspec.convert(load_toml(path), kind)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if table.schema != schema:
-        raise BadFactsError(f"{path}: schema {table.schema!r} is not {schema!r}", hint="restore the file")
-    return table
-
-
 @cache
 def load_flag_rows() -> tuple[FlagRow, ...]:
     """data/launch/flags.toml. Raises BadFactsError."""
-    rows: tuple[FlagRow, ...] = _convert("flags.toml", _Flags, _FLAGS_SCHEMA).flag
-    return rows
+    return read_table("launch", "flags", _Flags, _FLAGS_SCHEMA).flag
 
 
 @cache
 def load_variable_rows() -> tuple[VariableRow, ...]:
     """data/launch/variables.toml. Raises BadFactsError."""
-    rows: tuple[VariableRow, ...] = _convert("variables.toml", _Variables, _VARIABLES_SCHEMA).variable
-    return rows
+    return read_table("launch", "variables", _Variables, _VARIABLES_SCHEMA).variable
 
 
 def choose_flags(case: LaunchCase) -> tuple[FlagRow, ...]:

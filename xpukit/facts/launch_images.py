@@ -8,8 +8,7 @@ from typing import Literal
 import msgspec
 
 from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.launch-images/1"
 
@@ -49,14 +48,7 @@ class LaunchImages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 @cache
 def load_launch_images() -> LaunchImages:
     """The tables. Raises BadFactsError."""
-    path = data_dir() / "launch" / "images.toml"
-    try:
-        table = msgspec.convert(load_toml(path), LaunchImages)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if table.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {table.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return table
+    return read_table("launch", "images", LaunchImages, _SCHEMA)
 
 
 def find_image_row(engine: str, vendor: str) -> ImageRow | None:

@@ -7,9 +7,7 @@ from functools import cache
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.launch-parsers/1"
 # llm-scaler's engine is vLLM, and registers its parsers.
@@ -35,14 +33,7 @@ class _Parsers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @cache
 def load_parser_rows() -> tuple[ParserRow, ...]:
     """The rows. Raises BadFactsError."""
-    path = data_dir() / "launch" / "parsers.toml"
-    try:
-        table = msgspec.convert(load_toml(path), _Parsers)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if table.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {table.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return table.parser
+    return read_table("launch", "parsers", _Parsers, _SCHEMA).parser
 
 
 def find_parsers(names: Sequence[str], engine: str) -> ParserRow | None:

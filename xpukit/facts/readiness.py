@@ -46,7 +46,7 @@ class RerankPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked. `*_begun` are for models that only go on with a text. The first and third text to embed are one."""
+    """What is asked. `*_begun` are for models that only go on with a text. Two of the texts to embed are the same."""
 
     schema: str
     date: str

@@ -1,0 +1,114 @@
+"""The exporter's metrics and how drivers name what it reads (data/exporter/metrics.toml, sources.toml)."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from xpukit.core.errors import BadFactsError
+from xpukit.core.toml import load_toml
+from xpukit.facts.paths import data_dir
+
+T = TypeVar("T")
+
+
+class ExporterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"origin": "from"}):
+    """One metric. `otel`: its name in OpenTelemetry's conventions, "" where they have none; `origin`: what is read."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    labels: tuple[str, ...]
+    help: str
+    origin: str
+    otel: str = ""
+
+
+class EngineNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Our name of an engine class by the driver's key in fdinfo."""
+
+    names: dict[str, str]
+    source: str
+
+
+class RegionNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Patterns of memory regions in fdinfo: the GPU's own memory, the host's."""
+
+    device: str
+    system: str
+    source: str
+
+
+class ContainerPattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Finds a container's id in a cgroup path, as group 1."""
+
+    pattern: str
+    source: str
+
+
+class PidNamespace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The inode of the host's PID namespace."""
+
+    inode: int
+    source: str
+
+
+class DumpForms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Argument lists of `xpu-smi dump`, to be tried in order; "{device}" stands for the tool's index."""
+
+    arguments: tuple[tuple[str, ...], ...]
+    source: str
+
+
+class ExporterSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """sources.toml."""
+
+    schema: str
+    date: str
+    engines: EngineNames
+    regions: RegionNames
+    containers: ContainerPattern
+    pid_namespace: PidNamespace
+    xpu_smi_dump: DumpForms
+
+
+class _MetricsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    source: str
+    metric: tuple[ExporterMetric, ...]
+
+
+def load_facts_file(path: Path, schema: str, kind: type[T]) -> T:
+    """A data file as its type. Raises BadFactsError when the installation is damaged."""
+    raw: dict[str, Any] = load_toml(path)
+    if raw.get("schema") != schema:
+        raise BadFactsError(f"{path}: schema {raw.get('schema')!r}, expected {schema!r}", hint="install xpukit again")
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as err:
+        raise BadFactsError(f"{path}: {err}", hint="install xpukit again") from err
+
+
+@cache
+def load_exporter_metrics() -> dict[str, ExporterMetric]:
+    """All metrics by name, in the order of the file. Raises BadFactsError."""
+    path = data_dir() / "exporter" / "metrics.toml"
+    content = load_facts_file(path, "xpukit.exporter-metrics/1", _MetricsFile)
+    return {metric.name: metric for metric in content.metric}
+
+
+@cache
+def load_exporter_sources() -> ExporterSources:
+    """How drivers and tools name things. Raises BadFactsError."""
+    path = data_dir() / "exporter" / "sources.toml"
+    sources = load_facts_file(path, "xpukit.exporter-sources/1", ExporterSources)
+    try:
+        for pattern in (sources.regions.device, sources.regions.system, sources.containers.pattern):
+            re.compile(pattern)
+    except re.error as err:
+        raise BadFactsError(f"{path}: pattern {pattern!r}: {err}", hint="install xpukit again") from err
+    return sources
