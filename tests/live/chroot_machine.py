@@ -17,7 +17,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,13 +240,24 @@ class Machine:
                 if os.path.islink(full):
                     content = os.readlink(full)
                 elif os.path.isfile(full):
-                    content = hashlib.sha256(Path(full).read_bytes()).hexdigest()
+                    content = _hash_once(full, stat)
                 found[path] = (oct(stat.st_mode), stat.st_uid, stat.st_gid, content)
         # dpkg writes its list of packages in an order of its own.
-        status = (self.root / "var/lib/dpkg/status").read_text()
+        status = (self.root / "var/lib/dpkg/status").read_text(encoding="utf-8")
         text = "\n\n".join(sorted(status.strip().split("\n\n")))
         found["var/lib/dpkg/status"] = ("", 0, 0, hashlib.sha256(text.encode()).hexdigest())
         return found
+
+
+_HASHES: dict[tuple[int, ...], str] = {}
+
+
+def _hash_once(path: str, stat: os.stat_result) -> str:
+    """A file's hash; one whose inode, size and times (the change time cannot be set) are known is not read again."""
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return _HASHES[key]
 
 
 def _count_lines(journal: Path) -> int:
@@ -262,11 +273,24 @@ def _list_descendants(pid: int) -> list[int]:
         return []
 
 
-def make_machine(folder: Path) -> Machine:
-    """A fresh copy."""
+@contextlib.contextmanager
+def open_machine(folder: Path) -> Iterator[Machine]:
+    """A fresh tree: an overlay over the base where that can be mounted, else a copy."""
     root = folder / "root"
-    subprocess.run(["cp", "-a", "--reflink=auto", str(make_base()), str(root)], check=True, timeout=120)
-    return Machine(root)
+    base = make_base()
+    for name in ("root", "upper", "work"):
+        (folder / name).mkdir()
+    options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
+    argv = ["mount", "-t", "overlay", "overlay", "-o", options, str(root)]
+    mounted = not subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode
+    if not mounted:
+        root.rmdir()
+        subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(root)], check=True, timeout=120)
+    try:
+        yield Machine(root)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(root)], check=True, capture_output=True, timeout=30)
 
 
 def wait_until(true: Any, limit_s: float = 30.0) -> None:

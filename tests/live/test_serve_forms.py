@@ -323,14 +323,14 @@ def test_processes_of_the_shell_form_end_together(tmp_path: Path) -> None:
     try:
         logs = [tmp_path / "engine-0.log", tmp_path / "engine-1.log"]
         until = time.monotonic() + 30
-        while not all(log.exists() and "ready" in log.read_text() for log in logs):
+        while not all(log.exists() and "ready" in log.read_text(encoding="utf-8") for log in logs):
             assert time.monotonic() < until
             assert process.poll() is None
             time.sleep(0.2)
         for launch, log in zip(launches, logs, strict=True):
-            [said] = [line for line in log.read_text().splitlines() if line.startswith("argv ")]
+            [said] = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("argv ")]
             assert shlex.split(said)[2:] == list(launch.argv)[1:]
-            assert f"env ZE_AFFINITY_MASK={launch.mask}" in log.read_text()
+            assert f"env ZE_AFFINITY_MASK={launch.mask}" in log.read_text(encoding="utf-8")
     finally:
         # What `serve --run` does: the whole group.
         os.killpg(process.pid, 15)
@@ -345,7 +345,7 @@ def find_in_group(group: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = entry.read_text().rpartition(")")[2].split()
+            fields = entry.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[2]) == group and fields[0] != "Z":
@@ -415,11 +415,13 @@ def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path:
             time.sleep(1)
         log = tmp_path / "engine-node0.log"
         until = time.monotonic() + 150
-        while not (log.exists() and "ready" in log.read_text().splitlines()):
-            assert time.monotonic() < until, [path.read_text()[-600:] for path in tmp_path.glob("*.log")]
+        while not (log.exists() and "ready" in log.read_text(encoding="utf-8").splitlines()):
+            assert time.monotonic() < until, [
+                path.read_text(encoding="utf-8")[-600:] for path in tmp_path.glob("*.log")
+            ]
             assert all(process.poll() is None for process in started)
             time.sleep(1)
-        text = log.read_text()
+        text = log.read_text(encoding="utf-8")
         assert "joined 2" in text
         assert "env VLLM_HOST_IP=10.0.0.1" in text
         assert run("bash", end, folder=tmp_path).returncode == 0
@@ -449,7 +451,7 @@ def make_ray_image(engine: DockerEngine, rays: Path) -> None:
     identity = engine.docker("create", BASE, "true")
     place = "/usr/local/lib/python3.11/dist-packages"
     with tempfile.TemporaryDirectory() as folder:
-        script = (rays / "ray").read_text().split("\n", 1)[1]
+        script = (rays / "ray").read_text(encoding="utf-8").split("\n", 1)[1]
         for name, text in (("ray", f"#!/usr/bin/python3\n{script}"), ("vllm", STUB_SCRIPT)):
             (Path(folder) / name).write_text(text)
             (Path(folder) / name).chmod(0o755)
@@ -464,7 +466,7 @@ def test_swarm_scripts_join_real_containers(tmp_path: Path) -> None:
     """Both machines' scripts against one swarm: overlay network, names, Ray inside without any right."""
     rays = find_ray()
     address = "192.168.77.1"
-    text = (DATA / "plans" / "ray.json").read_text().replace("10.0.0.", address.removesuffix("1"))
+    text = (DATA / "plans" / "ray.json").read_text(encoding="utf-8").replace("10.0.0.", address.removesuffix("1"))
     with start_engine() as engine:
         inside = ("nsenter", f"--net=/proc/{engine.pid}/ns/net", "ip", "addr", "add", f"{address}/32", "dev", "lo")
         assert run(*inside).returncode == 0
@@ -485,7 +487,7 @@ def test_swarm_scripts_join_real_containers(tmp_path: Path) -> None:
                 until = time.monotonic() + 60
                 name = script.stem
                 while name not in engine.docker("ps", "-a", "--format", "{{.Names}}").split():
-                    assert time.monotonic() < until, script.with_suffix(".log").read_text()
+                    assert time.monotonic() < until, script.with_suffix(".log").read_text(encoding="utf-8")
                     time.sleep(0.5)
             lines = await_log(engine, "xpukit-node0", limit=180)
             [own] = [line.partition("=")[2] for line in lines if line.startswith("env VLLM_HOST_IP=")]

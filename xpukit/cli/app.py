@@ -17,10 +17,13 @@ from xpukit.cli import (
     build_image,
     build_image_diff,
     cdi,
+    check,
     compare,
     doctor,
     evaluate,
+    exporter,
     install,
+    monitor,
     probe,
     run_image,
     serve,
@@ -43,9 +46,12 @@ app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
 app.command("serve", help=serve.HELP)(serve.serve)
-app.command("bench", help=bench.HELP)(bench.bench)
+app.add_typer(bench.app, name="bench", help=bench.GROUP_HELP)
+app.command("check", help=check.HELP)(check.check)
 app.command("run-image", help=run_image.HELP)(run_image.run_image)
 app.command("cdi", help=cdi.HELP)(cdi.cdi)
+app.command("exporter", help=exporter.HELP)(exporter.exporter)
+app.add_typer(monitor.app, name="monitor", help=monitor.HELP)
 app.add_typer(install.app, name="install", help=install.HELP)
 app.add_typer(baseline.app, name="baseline", help=baseline.HELP)
 app.add_typer(sysinfo.app, name="sysinfo", help=sysinfo.HELP)

@@ -6,13 +6,27 @@ from typing import Annotated
 
 import typer
 
+from xpukit.cli import bench_limit, bench_log, bench_run
+from xpukit.cli.bench_group import PRINT, BenchGroup
+from xpukit.cli.build_image_group import BuildCommand
 from xpukit.cli.session import JsonOption, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
+GROUP_HELP = "Measure a server under load, judge what was measured."
 HELP = "Print the engine's own benchmark command for a load, checked against its version."
+EPILOG = (
+    "`xpukit bench run` measures, `xpukit bench log FILE...` judges what was measured, `xpukit bench find-limit` looks "
+    "for the highest rate that keeps a promise (see their --help)."
+)
 SCHEMA = "xpukit.bench-command/1"
 
+app = typer.Typer(cls=BenchGroup, rich_markup_mode=None, add_completion=False)
+app.command("log", help=bench_log.HELP)(bench_log.bench_log)
+app.command("run", help=bench_run.HELP)(bench_run.bench_run)
+app.command("find-limit", help=bench_limit.HELP)(bench_limit.bench_limit)
 
+
+@app.command(PRINT, cls=BuildCommand, hidden=True, help=HELP, epilog=EPILOG)
 def bench(
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="The model's id or folder.", show_default=False)] = "",
     extras: Annotated[

@@ -303,7 +303,14 @@ def _make_plan(scene: Scene) -> PlanDocument:
 
 
 def _list_critical(scene: Scene) -> tuple[str, ...]:
-    return _make_plan(scene).blocked
+    """Why apply should not begin. After a run that was cut short steps may look blocked until it is put right."""
+    from xpukit.install.journal import load_journal
+    from xpukit.install.plan import plan_stack
+    from xpukit.install.surroundings import look_around
+
+    if any(entry.after is None for entry in load_journal(scene.site).in_force):
+        return tuple(finding.summary for finding in look_around(scene) if finding.severity == "critical")
+    return plan_stack(scene).blocked
 
 
 def _show_plan(session: Session, scene: Scene, document: PlanDocument, *, always_text: bool = False) -> None:

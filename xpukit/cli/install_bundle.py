@@ -167,14 +167,10 @@ def verify(
 
 def _add_known_key(host: Host, trust: Trust) -> Trust:
     """The key of a bundle applied before, where that may be read (root)."""
-    from xpukit.core.errors import ExternalError
     from xpukit.install.bundle.open import choose_trust
     from xpukit.install.site import Site
 
-    try:
-        return choose_trust(Site(host), trust)
-    except ExternalError:
-        return trust
+    return choose_trust(Site(host), trust, only_looks=True)
 
 
 def _make_image_saver(order: Order) -> Callable[[str, Path], None] | None:
@@ -261,6 +257,8 @@ def open_for_plan(
     from xpukit.install.bundle.open import UNPACKED, describe_opened, open_bundle
     from xpukit.install.bundle.verify import make_trust
 
+    if not site.can_change:
+        raise UsageError("a bundle is planned on the machine itself", hint="leave --from, --record and --redact out")
     trust = make_trust(site.host, fingerprint=fingerprint, key_file=key)
     # A name that nobody can guess and prepare; apt's own user must be able to look into it.
     place = Path(tempfile.mkdtemp(prefix="xpukit-bundle-", dir=site.locate("/tmp")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from xpukit.cli.session import Session
 from xpukit.install.reporter import Reporter
 from xpukit.install.step import Step, StepPlan
@@ -19,6 +21,10 @@ class SpokenReporter(Reporter):
     def begin_step(self, step: Step, plan: StepPlan) -> None:
         if plan.blocked:
             return
+        for item in plan.unchecked:
+            self._session.say(f"{step.name}: not known: {item.why}")
+        if plan.unchecked and not plan.changes:
+            return
         count = len(plan.changes)
         self._session.say(
             f"{step.name}: {f'{count} changes' if count > 1 else '1 change' if count else 'nothing to do'}"
@@ -31,6 +37,7 @@ class SpokenReporter(Reporter):
         self._session.say(f"  done in {seconds:.1f} s")
 
     def hear_line(self, line: str) -> None:
-        # apt says itself when it waits, and for whom.
-        if self._session.verbose or line.startswith("Waiting for cache lock"):
+        # apt says itself when it waits, and for whom; on a terminal one wants to see that it goes on.
+        shown = ("Waiting for cache lock", *(("Unpacking ", "Setting up ") if sys.stderr.isatty() else ()))
+        if self._session.verbose or line.startswith(shown):
             self._session.say(f"    {line}")

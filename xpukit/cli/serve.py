@@ -129,6 +129,9 @@ def serve(
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Keep the plan (JSON) there.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="All choices and their reasons.")] = False,
     run: Annotated[bool, typer.Option("--run", help="Start it.")] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="With --run: do not ask the server when it is up.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where the engine would refuse it.")] = False,
     calibrate: Annotated[
         str, typer.Option("--calibrate", metavar="LOG", help="Compare the estimate with the engine's start-up log.")
@@ -216,6 +219,7 @@ def serve(
         save=save,
         explain=explain,
         run=run,
+        check=not no_check,
         force=force,
         calibrate=calibrate,
     )

@@ -17,7 +17,7 @@ _Name = TypeVar("_Name", bound=str)
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan is put out."""
+    """How a plan is put out. `check`: what was started is asked when it is up."""
 
     form: str
     out: Path | None
@@ -32,6 +32,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     run: bool
     force: bool
     calibrate: str
+    check: bool = True
 
 
 def parse_tokens(text: str) -> int:

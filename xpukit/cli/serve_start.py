@@ -10,6 +10,7 @@ from xpukit.cli.session import Session
 from xpukit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from xpukit.operate.ready.start_log import Suggestion
     from xpukit.serve.forms import FormFile
     from xpukit.serve.plan_types import Plan
 
@@ -40,8 +41,27 @@ def start_form(session: Session, plan: Plan, files: Sequence[FormFile], options:
     for file in files:
         write_atomic(folder / file.name, file.text.encode(), mode=0o755 if file.executable else 0o644)
     session.say(f"starting: {' '.join(command)}")
-    code = run_foreground(command)
-    if code:
-        session.say(f"it ended with exit code {code}")
+    if not options.check:
+        code = run_foreground(command)
+        return _say_end(session, code, (), saved=False)
+    from xpukit.cli.serve_ready import ReadyWatch
+
+    watch = ReadyWatch(session, plan)
+    code = run_foreground(command, watch.follow)
+    ended = _say_end(session, code, watch.suggestions, saved=bool(options.plan))
+    return ended or (int(ExitCode.JUDGED_FAILING) if watch.failing else int(ExitCode.OK))
+
+
+def _say_end(session: Session, code: int, suggestions: Sequence[Suggestion], *, saved: bool) -> int:
+    if not code:
+        return int(ExitCode.OK)
+    session.say(f"it ended with exit code {code}")
+    for one in suggestions:
+        from xpukit.cli.serve_ready import write_retry
+
+        session.say(f"  the log suggests {one.flag} {one.value}: {one.why}")
+        anew = f"plan again with {one.option} {one.value}: a saved plan keeps its length"
+        session.say(f"  next: {anew if saved else write_retry(session.argv, one.option, one.value)}")
+    if not suggestions:
         session.say("  next: xpukit doctor --log FILE explains an engine's log")
-    return int(ExitCode.EXTERNAL_FAILURE if code else ExitCode.OK)
+    return int(ExitCode.EXTERNAL_FAILURE)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TypeVar
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError, UsageError
-from xpukit.core.toml import load_toml
+from xpukit.core.errors import UsageError
 from xpukit.facts.models import list_log_patterns
-from xpukit.facts.paths import data_dir
-
-_Table = TypeVar("_Table")
+from xpukit.facts.tables import read_table
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,21 +102,9 @@ class StartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     refusal: tuple[Refusal, ...]
 
 
-def _load(name: str, shape: type[_Table]) -> _Table:
-    path = data_dir() / "readiness" / f"{name}.toml"
-    raw = load_toml(path)
-    expected = f"xpukit.readiness-{name}/1"
-    if raw.get("schema") != expected:
-        raise BadFactsError(f"{path}: schema {raw.get('schema')!r} is not {expected!r}", hint="restore the file")
-    try:
-        return msgspec.convert(raw, shape)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-
-
 @cache
 def _limits() -> _LimitFile:
-    return _load("limits", _LimitFile)
+    return read_table("readiness", "limits", _LimitFile, "xpukit.readiness-limits/1")
 
 
 @cache
@@ -149,13 +133,13 @@ def find_level(name: str) -> Level:
 @cache
 def load_prompts() -> Prompts:
     """What is asked. Raises BadFactsError."""
-    return _load("prompts", Prompts)
+    return read_table("readiness", "prompts", Prompts, "xpukit.readiness-prompts/1")
 
 
 @cache
 def load_start() -> StartFile:
     """How a start is read. Raises BadFactsError."""
-    return _load("start", StartFile)
+    return read_table("readiness", "start", StartFile, "xpukit.readiness-start/1")
 
 
 def list_patterns(line: StartLine | SuggestionLine) -> tuple[re.Pattern[str], ...]:

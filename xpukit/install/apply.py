@@ -136,10 +136,14 @@ def _check_again(step: Step, scene: Scene) -> None:
 
 
 def close_unfinished(site: Site, journal: Journal) -> None:
-    """Entries of runs that were killed: what they wanted holds now, so they are done."""
+    """Entries of runs that were killed: what they wanted holds now, or they never happened."""
     for entry in journal.load().in_force:
-        if entry.after is None:
-            handler = find_handler(entry.change)
+        if entry.after is not None:
+            continue
+        handler = find_handler(entry.change)
+        if handler.locate(site, entry).standing in ("before", "both"):
+            journal.undone(entry)
+        else:
             journal.done(entry, handler.observe(site, entry.change))
 
 

@@ -27,7 +27,13 @@ from xpukit.install.work import describe_failure
 
 ASK_LIMIT_S = 60.0
 UPDATE_LIMIT_S = 600.0
+# A version that was asked for may be older: the plan shows it, and the newer archive is kept.
+_INSTALL = ("--no-install-recommends", "--allow-downgrades", "install")
 _QUIET = ("-o", "Debug::NoLocking=1", "-o", "APT::Get::Show-User-Simulation-Note=0", "-q")
+
+
+class NotRecordedError(ExternalError):
+    """A recorded machine was not asked this when it was recorded."""
 
 
 class AptView:
@@ -44,12 +50,12 @@ class AptView:
 
     def simulate(self, request: Sequence[str]) -> tuple[Simulation, str]:
         """What installing would do, and apt's words when it would not."""
-        ran = self._ask("apt-get", *_QUIET, "-s", "-y", "--no-install-recommends", "install", *request)
+        ran = self._ask("apt-get", *_QUIET, "-s", "-y", *_INSTALL, *request)
         return (parse_simulation(ran.text), "") if ran.ok else (Simulation(), describe_failure(ran))
 
     def ask_sizes(self, request: Sequence[str]) -> tuple[dict[str, int], int]:
         """Bytes to fetch by "name version", and bytes that will be taken on the disk."""
-        argv = ("apt-get", *_QUIET, "-y", "--no-install-recommends", "--print-uris", "install", *request)
+        argv = ("apt-get", *_QUIET, "-y", "--print-uris", *_INSTALL, *request)
         ran = self._ask(*argv)
         return (parse_uris(ran.text), parse_needed_bytes(ran.text)) if ran.ok else ({}, 0)
 
@@ -74,7 +80,7 @@ def _read_recorded(site: Site) -> dict[str, PackageState]:
     inquiry = load_inquiry("packages")
     ran = site.ask(("dpkg-query", "-W", "-f", DPKG_FORMAT, *inquiry.lists["patterns"].words))
     if ran.failure:
-        raise ExternalError("the recording holds no list of packages", hint="record with: xpukit sysinfo")
+        raise NotRecordedError("the recording holds no list of packages", hint="record with: xpukit sysinfo")
     return parse_packages(ran.text)
 
 

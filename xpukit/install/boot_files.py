@@ -14,6 +14,7 @@ MENUS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 MAKERS = ("grub-mkconfig", "grub2-mkconfig")
 UNIFIED_DIRECTORIES = ("/boot/efi/EFI/Linux", "/efi/EFI/Linux", "/boot/EFI/Linux")
 _ABSENT = ("ENOENT", "ENOTDIR", "UNRECORDED")
+_UNRECORDED = "not in the recording"
 
 
 class BootFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,8 @@ def encode(text: str) -> bytes:
 
 def read_boot_files(site: Site) -> BootFiles:
     """Look at all of them. Raises ExternalError for settings that are there and cannot be read."""
-    unreadable: list[str] = []
+    # A recording that does not hold a file says nothing about whether it is there.
+    unreadable = [f"{path}: {_UNRECORDED}" for path in (MAIN, CMDLINE) if site.read(path).error == "UNRECORDED"]
     grub, has_dropins = _read_grub(site)
     menu = next((path for path in MENUS if not site.stat(path).error), "")
     answer = site.read(menu) if menu else None

@@ -126,6 +126,9 @@ def find_loaded(site: Site, name: str, kernel: str) -> FirmwareFile | None:
             if "{kernel}" in directory and not kernel:
                 continue
             path = f"{directory.format(kernel=kernel)}/{name}{ending}"
-            if site.exists(path):
+            error = site.stat(path).error
+            if error == "UNRECORDED":
+                return FirmwareFile(path=path, error="not in the recording")
+            if not error:
                 return read_firmware(site, path)
     return None

@@ -19,12 +19,19 @@ _LINUX_SCRIPTS = ("10_linux", "10_linux_zfs")
 
 
 class KernelLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One `linux` line: the image and the arguments, without the quotes of GRUB's language."""
+    """One `linux` line: the image and the arguments, without the quotes of GRUB's language. `raw` is all of it."""
 
     title: str
     recovery: bool
     image: str
     arguments: tuple[str, ...]
+    raw: str = ""
+
+    def has(self, word: str) -> bool:
+        """Whether an argument is there, as GRUB takes it or letter by letter."""
+        if any(plain_word(argument) == plain_word(word) for argument in self.arguments):
+            return True
+        return f" {' '.join(word.split())} " in f" {' '.join(self.raw.split())} "
 
 
 def split_grub_words(text: str) -> tuple[str, ...]:
@@ -68,7 +75,9 @@ def read_menu(text: str) -> tuple[KernelLine, ...]:
         elif (match := _LINUX.match(line)) and (not marked or script in _LINUX_SCRIPTS):
             words = split_grub_words(match["rest"])
             if words:
-                lines.append(KernelLine(title=title, recovery=recovery, image=words[0], arguments=words[1:]))
+                lines.append(
+                    KernelLine(title=title, recovery=recovery, image=words[0], arguments=words[1:], raw=match["rest"])
+                )
     return tuple(lines)
 
 
@@ -82,9 +91,8 @@ def compare_menu(lines: Sequence[KernelLine], settings: Settings, ours: Sequence
     for line in lines:
         names = VARIABLES[:1] if line.recovery else VARIABLES
         wanted = [word for name in names for word in settings.words(name)]
-        there = {plain_word(word) for word in line.arguments}
-        missing = [word for word in wanted if OPAQUE not in word and plain_word(word) not in there]
-        left = [word for word in ours if plain_word(word) in there and not _is_named(word, settings)]
+        missing = [word for word in wanted if OPAQUE not in word and not line.has(word)]
+        left = [word for word in ours if line.has(word) and not _is_named(word, settings)]
         if missing:
             problems.append(f"the entry {line.title!r} lacks {' '.join(missing)}")
         if left:

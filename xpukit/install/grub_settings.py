@@ -31,6 +31,9 @@ OWN_DROPIN = f"{DROPIN_DIRECTORY}/zz-xpukit.cfg"
 # In the order in which both are put behind the kernel: GRUB_CMDLINE_LINUX_DEFAULT not in recovery entries.
 VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 NORMAL = "GRUB_CMDLINE_LINUX_DEFAULT"
+_NOBODY_KNOWS = Assignment(
+    name="", appends=False, atoms=(), start=0, end=0, certain=False, last_quote="plain", all_bare=False
+)
 _OWN_HEAD = "# Written by xpukit install; `xpukit install undo` takes it back.\n"
 
 
@@ -100,15 +103,16 @@ class _Evaluator:
     def run(self, file: int, script: Script) -> None:
         for item in script.statements:
             if isinstance(item, Unknown):
-                if item.text not in (".", "source"):
-                    self._forget(file)
+                self._forget(file)
             else:
                 self._assign(file, item)
 
     def _forget(self, file: int) -> None:
         """A command that may have changed anything: what was known is so no longer."""
-        for name in self.values:
+        for name in {*self.values, *VARIABLES}:
+            self.perhaps += [word.text for word in split_atoms(self.values.get(name, []))]
             self.values[name] = [Atom(text=OPAQUE, file=file, fixed=True)]
+            self.history[name] = [(file, _NOBODY_KNOWS)]
 
     def _assign(self, file: int, item: Assignment) -> None:
         before = self.values.get(item.name, [])

@@ -79,15 +79,20 @@ class _Reader:
         self.at = 0
         self.depth = 0
         self.parentheses = 0
+        self.functions: set[str] = set()
         self.statements: list[Assignment | Unknown] = []
 
     def read(self) -> None:
         chained = False
         while self._skip_blank():
             words = self._read_command()
+            inside = self.parentheses > 0
             joint = self._read_joint()
             # `a && b`, `a | b`, `a &`: what is joined may not happen, or not in this shell.
-            self._take(words, certain=not chained and joint not in ("|", "&", "("))
+            if joint == "(" and len(words) == 1 and self.text[self.at :].lstrip(" \t").startswith(")"):
+                self.functions.add(words[0].raw)
+                words = []
+            self._take(words, certain=not chained and not inside and joint not in ("|", "&", "("))
             chained = joint in ("&&", "||", "|") or (chained and joint == "(")
             if joint == "<<":
                 self.statements.append(Unknown(text="<<"))
@@ -144,7 +149,7 @@ class _Reader:
             elif words[0].raw in _CLOSE:
                 self.depth = max(self.depth - 1, 0)
             words = words[1:]
-        certain = certain and not self.depth and not self.parentheses
+        certain = certain and not self.depth
         found = [word for word in words if _ASSIGNED.match(word.raw)]
         if words and len(found) == len(words):
             self.statements += [self._assign(word, certain) for word in words]
@@ -161,7 +166,7 @@ class _Reader:
                            last_quote="plain", all_bare=False)
                 for word in rest
             ]  # fmt: skip
-        elif command.raw in _UNKNOWN:
+        elif command.raw in _UNKNOWN or command.raw in self.functions:
             self.statements.append(Unknown(text=command.raw))
 
     def _assign(self, word: _Scanned, certain: bool) -> Assignment:

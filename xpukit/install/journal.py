@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from xpukit import __version__
-from xpukit.core.errors import ExternalError
+from xpukit.core.errors import CouldNotJudgeError
 from xpukit.core.json_document import now_utc
 from xpukit.install.change import Change, pack_change, unpack_change
 from xpukit.install.handler import Entry, State
@@ -65,7 +65,7 @@ class Journal:
         self._seq = 0
 
     def load(self) -> JournalState:
-        """What the journal says now. A line torn by a crash is counted and passed over. Raises ExternalError."""
+        """What the journal says now. A line torn by a crash is counted and passed over. Raises CouldNotJudgeError."""
         return load_journal(self._site)
 
     def begin(self, mode: str, stack: str, detail: dict[str, Any] | None = None) -> str:
@@ -128,12 +128,12 @@ class Journal:
 
 
 def load_journal(site: Site) -> JournalState:
-    """Read the journal of a site, also of a recorded one. Raises ExternalError when it is there and cannot be read."""
+    """Read the journal of a site, also of a recorded one. Raises CouldNotJudgeError when it cannot be read."""
     answer = site.read(JOURNAL)
     if answer.error in ("ENOENT", "ENOTDIR", "UNRECORDED"):
         return JournalState()
     if answer.error:
-        raise ExternalError(
+        raise CouldNotJudgeError(
             f"{JOURNAL}: cannot be read: {answer.error}", hint="the journal belongs to root: run as root"
         )
     return read_journal(answer.data)

@@ -6,6 +6,7 @@ import msgspec
 
 from xpukit.core.errors import ExternalError
 from xpukit.core.finding import Evidence, Finding, Unchecked, sort_findings
+from xpukit.install.apt_view import NotRecordedError
 from xpukit.install.change import PackagesChange
 from xpukit.install.registry import steps_for
 from xpukit.install.step import Scene, Step, StepPlan
@@ -57,6 +58,8 @@ def plan_step(step: Step, scene: Scene) -> StepPlan:
     """A step's plan; what makes planning impossible becomes `blocked`."""
     try:
         return step.plan(scene)
+    except NotRecordedError as err:
+        return StepPlan(unchecked=(Unchecked(check=step.name, why=err.message, remedy=err.hint),))
     except ExternalError as err:
         return StepPlan(blocked=err.message)
 

@@ -39,7 +39,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_status(site: Site) -> Status:
-    """Raises ExternalError when the journal cannot be read."""
+    """Raises CouldNotJudgeError when the journal cannot be read."""
     state = load_journal(site)
     entries = _list_entries(site, state)
     return Status(

@@ -10,6 +10,8 @@ from xpukit.install.detect import read_release
 from xpukit.install.step import Scene
 
 _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+# Debian's names of what the kernel calls otherwise.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _OTHER_VENDORS = {
     "/proc/driver/nvidia/version": "NVIDIA's driver",
     "/sys/module/nvidia": "NVIDIA's driver",
@@ -24,6 +26,7 @@ def look_around(scene: Scene) -> tuple[Finding, ...]:
     """All of them. Nothing here stops a plan; `apply` stops at critical ones unless told to go on."""
     looks = (
         find_unsupported_release,
+        find_other_architecture,
         find_secure_boot,
         find_read_only,
         find_other_vendors,
@@ -45,6 +48,19 @@ def find_unsupported_release(scene: Scene) -> Iterable[Finding]:
         summary=f"stack {stack.name} is not for this machine: {release.name or 'unknown release'}",
         evidence=(Evidence(source="/etc/os-release", value=f"ID={release.id} VERSION_ID={release.version}"),),
         remedy=("choose a stack that fits: xpukit install plan --stack …", "or user space only: --stack container"),
+    )
+
+
+def find_other_architecture(scene: Scene) -> Iterable[Finding]:
+    """A machine whose processor the stack's packages are not for."""
+    machine = scene.site.host.identity().machine if scene.site.is_whole else ""
+    if not machine or _ARCHITECTURES.get(machine, machine) in scene.stack.architectures:
+        return
+    yield Finding(
+        id="XPK-INSTALL-ARCHITECTURE",
+        severity="critical",
+        summary=f"stack {scene.stack.name} is for {', '.join(scene.stack.architectures)}, this machine is {machine}",
+        evidence=(Evidence(source="uname -m", value=machine),),
     )
 
 

@@ -373,9 +373,7 @@ def _note_needs(model: Model, request: ServeRequest) -> Iterable[str]:
     for need in model.needs:
         if need.kind == "package":
             yield f"the engine's environment needs {need.value} (pip install {need.value}; {need.source})"
-        elif need.kind == "chat_template" and not request.chat_template:
-            yield f"{need.value} ({need.source})"
-        elif need.kind in ("request_format", "guide"):
+        elif (need.kind == "chat_template" and not request.chat_template) or need.kind in ("request_format", "guide"):
             yield f"{need.value} ({need.source})"
 
 

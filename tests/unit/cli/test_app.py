@@ -17,7 +17,9 @@ from xpukit.core.errors import CouldNotJudgeError, UnrecordedQuestionError, Xpuk
 COMMANDS = (
     *("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record"),
     *("sysinfo", "sysinfo show", "sysinfo diff", "doctor"),
-    *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench"),
+    *("install", "install plan", "install apply", "install undo", "install status", "install export"),
+    *("install bundle", "install bundle create", "install bundle verify"),
+    *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench", "check"),
 )
 
 

@@ -127,7 +127,7 @@ class StepCase:
         target.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def read(self, path: str) -> str:
-        return (self.root / path.lstrip("/")).read_text()
+        return (self.root / path.lstrip("/")).read_text(encoding="utf-8")
 
     def plan(self, step: Step) -> StepPlan:
         return plan_step(step, self.scene)

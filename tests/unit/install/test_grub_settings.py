@@ -28,6 +28,7 @@ def refuse(files: dict[str, str], wanted: WantedWord = PASS_THROUGH) -> str:
 
 
 @given(grub_trees())
+@settings(max_examples=80)
 def test_words_are_what_the_settings_mean(tree: GrubTree) -> None:
     read = read_settings(tree.files)
     assert not read.broken
@@ -47,7 +48,7 @@ WANTED = st.sampled_from(
 
 
 @given(grub_trees(), WANTED)
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_only_the_asked_words_change_and_twice_is_once(tree: GrubTree, wanted: WantedWord) -> None:
     after = edit(tree.files, wanted)
     read = read_settings(after)
@@ -64,6 +65,7 @@ def _stays(word: str, wanted: WantedWord) -> bool:
 
 
 @given(grub_trees(), WANTED)
+@settings(max_examples=50)
 def test_every_other_line_stays_as_it_is(tree: GrubTree, wanted: WantedWord) -> None:
     after = edit(tree.files, wanted)
     for path, text in tree.files.items():

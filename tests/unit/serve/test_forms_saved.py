@@ -24,4 +24,4 @@ def test_a_saved_plan_is_written_the_same(form: str, tmp_path: Path, monkeypatch
     assert code == 0, err
     assert first == again
     assert first
-    assert json.loads(saved.read_text())["schema"] == "xpukit.plan/1"
+    assert json.loads(saved.read_text(encoding="utf-8"))["schema"] == "xpukit.plan/1"

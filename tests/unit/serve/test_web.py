@@ -340,31 +340,31 @@ def test_files_are_sent(app: AsgiApp, path: str, kind: str) -> None:
 
 def test_nothing_comes_from_elsewhere_or_breaks_the_policy() -> None:
     for path in STATIC.iterdir():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert not re.search(r"(?:https?:)?//[\w.-]+\.\w", text.replace("http://www.w3.org/2000/svg", "")), path.name
         assert "@import" not in text
         assert "innerHTML" not in text
         assert "eval(" not in text
-    page = (STATIC / "index.html").read_text()
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*\ssrc=)", page)
 
 
 def test_every_element_that_a_script_looks_for_is_on_the_page() -> None:
-    page = (STATIC / "index.html").read_text()
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
     ids = re.findall(r'\sid="([\w-]+)"', page)
     assert len(ids) == len(set(ids))
-    scripts = (STATIC / "app.js").read_text() + (STATIC / "show.js").read_text()
+    scripts = (STATIC / "app.js").read_text(encoding="utf-8") + (STATIC / "show.js").read_text(encoding="utf-8")
     assert set(re.findall(r'byId\("([\w-]+)"\)', scripts)) <= set(ids)
     assert set(re.findall(r'\sfor="([\w-]+)"', page)) <= set(ids)
 
 
 def test_every_choice_has_a_control() -> None:
     """Those that app.js names have one on the page; the others are made from the facts."""
-    own = re.search(r"const OWN = \[(.*?)\]", (STATIC / "app.js").read_text())
+    own = re.search(r"const OWN = \[(.*?)\]", (STATIC / "app.js").read_text(encoding="utf-8"))
     assert own is not None
     names = set(re.findall(r'"(\w+)"', own[1]))
     assert names == {field.name for field in FIELDS if field.group == "main"} | {"form"}
-    page = (STATIC / "index.html").read_text()
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
     for name in names - {"platform"}:
         assert f'id="{name}"' in page, name
     assert set(FILE_FIELDS) <= {field.name for field in FIELDS}

@@ -23,6 +23,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     content: IO[bytes]
     odd: str = ""
 
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes. Raises BrokenArchiveError where the archive ends before the file does."""
+        try:
+            return self.content.read(size)
+        except (tarfile.TarError, EOFError, OSError) as err:
+            raise BrokenArchiveError(f"{self.path}: cut short ({err})") from err
+
 
 class BrokenArchiveError(Exception):
     """The archive ends early or is no archive; says where."""
@@ -63,7 +70,7 @@ def read_archive(reader: PartReader) -> Iterator[Member]:
                     odd="" if info.isreg() else "is no plain file",
                 )
             end = archive.offset
-    except (tarfile.TarError, EOFError) as err:
+    except (tarfile.TarError, EOFError, OSError) as err:
         raise BrokenArchiveError(
             f"{reader.name}: cut short or damaged after {reader.read_bytes} bytes ({err})"
         ) from err

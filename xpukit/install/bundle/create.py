@@ -86,8 +86,8 @@ def create_bundle(
     resolved, target, python = _fetch_debs(host, order, target, stack, work, say)
     files = _list_debs(tree, resolved)
     files += _fetch_wheels(host, order, target, tree, python, say)
-    files += take_firmware(stack, order, tree, say)
-    files += _save_images(order, tree, save_image, say)
+    files += take_firmware(host, stack, order, tree, say)
+    files += save_images(order, tree, save_image, say)
     files += _keep_stack_file(order, tree)
     with open_signer(host, key_file=order.key_file, gpg_key=order.gpg_key) as signer:
         debs = [file for file in files if file.kind == "deb"]
@@ -244,9 +244,8 @@ def _fetch_wheels(
     return described
 
 
-def _save_images(
-    order: Order, tree: Path, save_image: SaveImage | None, say: Callable[[str], None]
-) -> list[BundleFile]:
+def save_images(order: Order, tree: Path, save_image: SaveImage | None, say: Callable[[str], None]) -> list[BundleFile]:
+    """Container images as `docker load` takes them. Raises UsageError where there is no daemon to ask."""
     files = []
     for reference in order.images:
         if save_image is None:

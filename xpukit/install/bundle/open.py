@@ -53,9 +53,14 @@ class OpenedBundle(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(f"{name}={version}" for name, version in self.pins.items())
 
 
-def load_applied(site: Site) -> dict[str, AppliedBundle]:
-    """What was applied, by stack. Raises ExternalError when that is there and cannot be read."""
+def load_applied(site: Site, *, only_looks: bool = False) -> dict[str, AppliedBundle]:
+    """What was applied, by stack. Raises ExternalError when that is there and cannot be read.
+
+    `only_looks`: for a plan, which needs no root; then what only root may read counts as nothing.
+    """
     answer = site.read(APPLIED)
+    if only_looks and answer.error in ("EACCES", "EPERM"):
+        return {}
     if answer.error in ("ENOENT", "ENOTDIR", "UNRECORDED"):
         return {}
     try:
@@ -85,17 +90,19 @@ def record_applied(site: Site, opened: OpenedBundle) -> None:
         raise fail_errno(f"{APPLIED}: cannot be written", error)
 
 
-def choose_trust(site: Site, given: Trust) -> Trust:
+def choose_trust(site: Site, given: Trust, *, only_looks: bool = False) -> Trust:
     """What the user gave, else the key of the bundles applied before. Raises ExternalError."""
     if given.fingerprint:
         return given
-    known = {applied.fingerprint for applied in load_applied(site).values()}
+    known = {applied.fingerprint for applied in load_applied(site, only_looks=only_looks).values()}
     if len(known) == 1:
         return Trust(fingerprint=known.pop(), origin="the key of the bundle applied before")
     return Trust()
 
 
-def judge_manifest(site: Site, manifest: Manifest, digest: str, *, allow_older: bool = False) -> tuple[str, ...]:
+def judge_manifest(
+    site: Site, manifest: Manifest, digest: str, *, allow_older: bool = False, only_looks: bool = False
+) -> tuple[str, ...]:
     """What speaks against installing a bundle on this machine, in words."""
     objections = []
     target, release = manifest.target, read_release(site)
@@ -107,7 +114,7 @@ def judge_manifest(site: Site, manifest: Manifest, digest: str, *, allow_older: 
     ran = site.ask(("dpkg", "--print-architecture"))
     if ran.ok and ran.text.strip() != target.architecture:
         objections.append(f"manifest.json: made for {target.architecture}, this is {ran.text.strip()}")
-    before = load_applied(site).get(manifest.stack)
+    before = load_applied(site, only_looks=only_looks).get(manifest.stack)
     if before and not allow_older and before.manifest_sha256 != digest and manifest.created <= before.created:
         objections.append(
             f"manifest.json: downgrade: made {manifest.created}, "
@@ -125,13 +132,14 @@ def open_bundle(
     below: str = UNPACKED,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> OpenedBundle:
-    """Verify a bundle and unpack it `below` a directory of the machine, in one reading.
+    """Verify a bundle and unpack it `below` a directory of the machine (another than the usual: for a plan).
 
     The directory is there only when all was right.
 
     Raises RefusedBundleError (a key that nothing vouches for included), UsageError, ExternalError and OutputError.
     """
-    trust = choose_trust(site, given)
+    only_looks = below != UNPACKED
+    trust = choose_trust(site, given, only_looks=only_looks)
     if not trust.fingerprint:
         found = verify_bundle(site.host, path, trust).fingerprint
         raise RefusedBundleError(
@@ -149,7 +157,9 @@ def open_bundle(
             path,
             trust,
             sink=lambda name: _open_for_writing(staging, name),
-            judge=lambda manifest, digest: judge_manifest(site, manifest, digest, allow_older=allow_older),
+            judge=lambda manifest, digest: judge_manifest(
+                site, manifest, digest, allow_older=allow_older, only_looks=only_looks
+            ),
             on_bytes=on_bytes,
         )
         final = place / verified.manifest_sha256[:16]

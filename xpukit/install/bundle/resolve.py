@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -23,6 +24,9 @@ _UPDATE_LIMIT_S = 900.0
 _DOWNLOAD_LIMIT_S = 8 * 3600.0
 # 'ADDRESS' FILE BYTES SHA256:HEX, as `apt-get --print-uris` writes it with ForceHash.
 _URI = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+\.deb) (?P<size>\d+) SHA256:(?P<hash>[0-9a-f]{64})$")
+
+
+_ANY_URI = re.compile(r"^'[^']+' (?P<file>\S+\.deb) \d+")
 
 
 class DebSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +145,10 @@ class TargetApt:
             raise ExternalError(
                 f"apt cannot install this on the target: {_complain(ran)}", hint="see the target's `install plan`"
             )
+        if unhashed := find_unhashed(ran.text):
+            raise ExternalError(
+                f"{unhashed[0]}: its source has no SHA-256 for it", hint="index that source anew with SHA256 fields"
+            )
         return Resolved(debs=parse_debs(ran.text), versions=versions, absent=tuple(absent))
 
     def find_candidate(self, name: str) -> str:
@@ -176,6 +184,8 @@ class TargetApt:
                 )
         for deb in missing:
             cached = archives / deb.cached
+            if deb.url.startswith(("file:", "copy:")) and not cached.exists():
+                _copy_local(deb.url, cached)  # apt reads those where they lie
             if not _is_whole(cached, deb.sha256):
                 cached.unlink(missing_ok=True)
                 raise ExternalError(
@@ -206,8 +216,21 @@ def parse_debs(text: str) -> tuple[DebSource, ...]:
     return tuple(sorted(found, key=lambda deb: deb.file))
 
 
+def find_unhashed(text: str) -> tuple[str, ...]:
+    """Archives of `apt-get --print-uris` that come without a SHA-256."""
+    lines = [line.strip() for line in text.splitlines()]
+    return tuple(match["file"] for line in lines if (match := _ANY_URI.match(line)) and not _URI.match(line))
+
+
 def _is_whole(path: Path, sha256: str) -> bool:
     return path.is_file() and hash_file(path)[0] == sha256
+
+
+def _copy_local(url: str, target: Path) -> None:
+    try:
+        shutil.copyfile(unquote(urlsplit(url).path), target)
+    except OSError as err:
+        raise OutputError(f"{err.filename or url}: {err.strerror}", hint="check the source and free space") from err
 
 
 def _drop_unless(path: Path, sha256: str) -> None:

@@ -122,6 +122,7 @@ def _verify_members(
         for name, data in head.items():
             _write(sink, name, iter((data,)))
     problems: list[str] = []
+    broken = False
     listed = {file.path: file for file in manifest.files}
     seen: set[str] = set()
     try:
@@ -142,8 +143,15 @@ def _verify_members(
                 elif found != file.sha256:
                     problems.append(f"{member.path}: changed: its SHA-256 is not the manifest's")
     except BrokenArchiveError as err:
+        broken = True
         problems.append(str(err))
-    problems += [f"{name}: missing" for name in sorted(set(listed) - seen)]
+        if len(parts) > 1:
+            problems.append(f"{parts[-1]}: the last part here: is it whole, and is none after it missing?")
+    missing = [file.path for file in manifest.files if file.path not in seen]
+    if broken and len(missing) > 1:
+        problems.append(f"{missing[0]}: missing, with the {len(missing) - 1} files after it")
+    else:
+        problems += [f"{name}: missing" for name in missing]
     if problems:
         raise RefusedBundleError(source, problems)
     return Verified(
@@ -164,7 +172,7 @@ def _read_head(source: str, members: Iterator[Member]) -> tuple[dict[str, bytes]
             if member.odd or member.size_bytes > _HEAD_LIMIT_BYTES:
                 problems.append(f"{member.path}: {member.odd or 'too large'}")
                 break
-            head[member.path] = member.content.read()
+            head[member.path] = member.read()
             if len(head) == len(HEAD_FILES):
                 break
     except BrokenArchiveError as err:
@@ -199,7 +207,7 @@ def _hash_member(member: Member, sink: Callable[[str], IO[bytes]] | None) -> tup
 
     def read() -> Iterator[bytes]:
         nonlocal size
-        while chunk := _read_chunk(member):
+        while chunk := member.read(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
             yield chunk
@@ -210,15 +218,6 @@ def _hash_member(member: Member, sink: Callable[[str], IO[bytes]] | None) -> tup
     else:
         _write(sink, member.path, read())
     return digest.hexdigest(), size
-
-
-def _read_chunk(member: Member) -> bytes:
-    import tarfile
-
-    try:
-        return member.content.read(_CHUNK_BYTES)
-    except (tarfile.TarError, EOFError, OSError) as err:
-        raise BrokenArchiveError(f"{member.path}: cut short ({err})") from err
 
 
 def _write(sink: Callable[[str], IO[bytes]], name: str, chunks: Iterator[bytes]) -> None:

@@ -82,7 +82,8 @@ def do_packages(work: Work, change: Change) -> None:
     assert isinstance(change, PackagesChange)
     wait_for_apt(work)
     argv = (
-        "apt-get", "-y", "-q", "--no-remove", "--no-install-recommends", *change.apt_options, *_DPKG_OPTIONS,
+        "apt-get", "-y", "-q", "--no-remove", "--allow-downgrades", "--no-install-recommends",
+        *change.apt_options, *_DPKG_OPTIONS,
         "-o", f"DPkg::Lock::Timeout={max(1, int(work.lock_wait_s))}", "install", *change.request,
     )  # fmt: skip
     work.must(argv, env=_ENV)

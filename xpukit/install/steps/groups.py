@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from xpukit.core.finding import Evidence, Finding
+from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.install.accounts import is_member, read_accounts, read_groups
 from xpukit.install.change import Change, GroupChange, MemberChange
 from xpukit.install.step import Scene, Step, StepPlan
@@ -16,6 +16,8 @@ _NODE = re.compile(r"renderD\d+")
 def plan_groups(scene: Scene) -> StepPlan:
     """Groups that are missing, users that are not in them."""
     site = scene.site
+    if site.read("/etc/group").error == "UNRECORDED":
+        return StepPlan(unchecked=(Unchecked(check="groups", why="/etc/group is not in the recording"),))
     groups, accounts = read_groups(site), read_accounts(site)
     changes: list[Change] = []
     satisfied: list[str] = []

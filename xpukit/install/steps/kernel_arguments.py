@@ -29,7 +29,13 @@ def plan_kernel_arguments(scene: Scene) -> StepPlan:
         return StepPlan()
     wanted = [WantedWord(token=row.token, remove=row.remove) for row in rows]
     files = read_boot_files(scene.site)
+    unchecked = tuple(
+        Unchecked(check="kernel_arguments", why=why, remedy="run as root on the machine itself")
+        for why in files.unreadable
+    )
     if not files.grub and not files.entries and files.cmdline is None:
+        if not scene.site.can_change and files.unreadable:
+            return StepPlan(unchecked=unchecked)
         return StepPlan(blocked=_explain_no_loader(rows, files))
     before = _list_texts(files)
     after, problem = _edit_all(files, wanted)

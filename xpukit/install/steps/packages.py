@@ -9,7 +9,7 @@ from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.facts.stacks import PackageFacts
 from xpukit.install.apt_parse import PackageState, Policy, Simulation
 from xpukit.install.apt_sources import key_path, render_source
-from xpukit.install.apt_view import AptView, only_options, open_view, read_packages
+from xpukit.install.apt_view import AptView, NotRecordedError, only_options, open_view, read_packages
 from xpukit.install.change import PackageAction, PackagesChange
 from xpukit.install.debian_versions import is_at_least
 from xpukit.install.step import Scene, Step, StepPlan
@@ -18,7 +18,10 @@ from xpukit.install.step import Scene, Step, StepPlan
 def plan_packages(scene: Scene) -> StepPlan:
     """What is missing or too old. A package that is there and new enough is left as it is."""
     rows = _list_rows(scene)
-    installed = {state.name: state for state in read_packages(scene.site).values() if state.status}
+    try:
+        installed = _read_installed(scene)
+    except NotRecordedError as err:
+        return StepPlan(unchecked=(Unchecked(check="packages", why=err.message, remedy=err.hint),))
     wanted, satisfied = [], []
     for row in rows:
         state = installed.get(row.name)
@@ -32,6 +35,13 @@ def plan_packages(scene: Scene) -> StepPlan:
         return _plan_unasked(scene, wanted, installed, satisfied)
     with open_view(scene.site, scene.options.source) as view:
         return _plan_wanted(scene, view, wanted, installed, satisfied)
+
+
+def _read_installed(scene: Scene) -> dict[str, PackageState]:
+    """By name; of a package that is there for several architectures the stack's."""
+    fitting = ("all", *scene.stack.architectures)
+    states = [state for state in read_packages(scene.site).values() if state.status]
+    return {state.name: state for state in sorted(states, key=lambda state: state.architecture in fitting)}
 
 
 def _list_rows(scene: Scene) -> list[PackageFacts]:
@@ -220,15 +230,16 @@ def _find_missing(scene: Scene, row: PackageFacts, version: str) -> Finding:
 def _find_refusal(refused: str) -> Finding:
     """apt's own words; a machine whose packages were broken before refuses everything."""
     broken = "--fix-broken" in refused or "dpkg --configure -a" in refused
+    lines = [line.strip(" |") for line in refused.splitlines()[2:]]
+    if broken:  # what the package that was asked for lacks says nothing about why
+        lines = [line for line in lines if line.startswith("E: ")]
     return Finding(
         id="XPK-INSTALL-APT-REFUSES",
         severity="critical",
         summary="the packages of this machine are broken already: apt installs nothing before they are put right"
         if broken
         else "apt refuses to install the packages together",
-        evidence=tuple(
-            Evidence(source="apt-get -s install", value=line.strip(" |")) for line in refused.splitlines()[2:]
-        ),
+        evidence=tuple(Evidence(source="apt-get -s install", value=line) for line in lines),
         remedy=("see what it would do: apt-get -s --fix-broken install", "then: sudo apt-get --fix-broken install")
         if broken
         else ("hold back nothing that the packages need, or choose other versions with --pin",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from xpukit.operate.bench.numbers import read_count, read_float, read_limit
 from xpukit.operate.bench.result import BenchResult, Latency, Load
@@ -56,6 +57,12 @@ def build_result(
     if made["input_throughput"] is None and total is not None and made["output_throughput"] is not None:
         # vLLM says the sum and the answers only.
         made["input_throughput"] = round(total - made["output_throughput"], 6)
+    values: dict[str, Any] = {
+        **made,
+        **{name: read_count(fields.get(name)) for name in _COUNTS},
+        **texts,
+        **{kind: build_latency(statistics) for kind, statistics in latencies.items()},
+    }
     return BenchResult(
         format=format,
         engine=engine,
@@ -67,10 +74,7 @@ def build_result(
             concurrency=read_limit(fields.get("concurrency")),
             rate_rps=read_float(fields.get("rate_rps")) or None,
         ),
-        **{name: read_count(fields.get(name)) for name in _COUNTS},  # type: ignore[arg-type]
-        **made,  # type: ignore[arg-type]
-        **texts,
-        **{kind: build_latency(statistics) for kind, statistics in latencies.items()},
+        **values,
         complete=complete,
         notes=notes,
     )

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from xpukit.facts.bench_formats import load_bench_formats
 from xpukit.operate.bench.fields import build_result
 from xpukit.operate.bench.numbers import read_count, read_float
@@ -81,9 +83,9 @@ def _read_latencies(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
         # vLLM 0.5: [[99, 12.3], ...].
         listed = given.get(f"percentiles_{key}_ms")
         for pair in listed if isinstance(listed, list) else []:
-            if isinstance(pair, list) and len(pair) == 2 and (percent := read_float(pair[0])) is not None:
-                if 0 <= percent <= 100 and read_float(pair[1]) is not None:
-                    latencies.setdefault(kind, {})[f"p{percent:g}"] = pair[1]
+            percent, value = map(read_float, pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)
+            if percent is not None and value is not None and 0 <= percent <= 100:
+                latencies.setdefault(kind, {})[f"p{percent:.6g}"] = value
     return latencies
 
 
@@ -94,8 +96,6 @@ def _name_kinds() -> dict[str, str]:
 
 def _add_errors(result: BenchResult, given: Mapping[str, Any]) -> BenchResult:
     """The errors of a detailed document, counted; and how many failed where only the number asked for is told."""
-    import msgspec
-
     listed = given.get("errors")
     counts: dict[str, int] = {}
     for text in listed if isinstance(listed, list) else []:

@@ -10,7 +10,9 @@ from xpukit.operate.bench.result import BenchResult, Load, OneBatch
 
 _VALUES = re.compile(r":\s*([0-9.]{1,20}) s, (?:median )?throughput:\s*([0-9.]{1,20}) token/s")
 _BATCH = re.compile(r"Decode \d+\. Batch size: (\d{1,9}),")
-_ARGUMENT = re.compile(r"(?:--|\b)(batch[-_]size|batch|input[-_]len|input|output[-_]len|output)[ =](\d{1,9})(?![\d.])")
+_ARGUMENT = re.compile(
+    r"(?:--(?=\S+[ =])|\b(?=\w+=))(batch[-_]size|batch|input[-_]len|input|output[-_]len|output)[ =](\d{1,9})(?![\d.])"
+)
 _LONGEST_LINE = 20_000
 
 
@@ -30,8 +32,8 @@ def parse_one_batch(text: str, *, origin: str = "") -> tuple[BenchResult, ...]:
             warming = False
         for match in _ARGUMENT.finditer(line):
             said[match.group(1).replace("-", "_").partition("_")[0]] = int(match.group(2))
-        if match := _BATCH.search(line):
-            batch = read_count(match.group(1))
+        if numbered := _BATCH.search(line):
+            batch = read_count(numbered.group(1))
         step = next((step for label, step in names.lines.items() if label in line), None)
         values = _VALUES.search(line) if step is not None else None
         if step is None or values is None:

@@ -7,6 +7,7 @@ from functools import cache
 
 from xpukit.facts.bench_formats import load_bench_formats
 from xpukit.operate.bench.fields import build_result
+from xpukit.operate.bench.numbers import read_count
 from xpukit.operate.bench.result import BenchResult
 
 _COLORS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -51,8 +52,14 @@ def _read_table(above: list[str], rows: list[str], origin: str, *, complete: boo
             latencies.setdefault(kind, {})[statistic.group(1)] = value
     if not found and not latencies:
         return None
+    notes: tuple[str, ...] = () if complete else ("the table is cut: its last line is missing",)
+    asked, answered = read_count(fields.get("requests")), read_count(fields.get("completed"))
+    if asked is not None and answered is not None and answered > asked:
+        # A guide's command with the table of another run: neither lengths nor limit are this table's.
+        notes = (*notes, f"{answered} answers cannot be of the command above it, which asks for {asked}")
+        for name in ("requests", "input_len", "output_len", *({"concurrency", "rate_rps"} - found)):
+            fields.pop(name, None)
     engine = "sglang" if found & {"backend", "concurrency_mean"} or "retokenized" in "".join(rows) else "vllm"
-    notes = () if complete else ("the table is cut: its last line is missing",)
     return build_result(f"{engine}-table", engine, origin, fields, latencies, complete=complete, notes=notes)
 
 

@@ -81,7 +81,7 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     """One benchmark. `format` says what was read: vllm-table, sglang-json, one-batch-table, builtin, ...
 
-    Throughputs are per second over the whole duration. `complete`: its end was seen. `interrupted`: the user stopped it.
+    Throughputs are per second over the whole duration. `complete`: its end was seen. `interrupted`: by the user.
     """
 
     format: str

@@ -1,0 +1,163 @@
+"""The packages step on what dpkg and apt say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.install.step_case import StepCase, answer, make_stack
+from xpukit.facts.stacks import KernelFacts, PackageFacts, SourceFacts
+from xpukit.install.change import PackagesChange
+from xpukit.install.step import Options, Source
+from xpukit.install.steps.packages import STEP, list_versions
+from xpukit.install.steps.repository import STEP as REPOSITORY
+
+
+def row(name: str, **more: object) -> PackageFacts:
+    return PackageFacts(name=name, purpose="test", source="test", **more)  # type: ignore[arg-type]
+
+
+def policy(name: str, installed: str, *available: str) -> str:
+    table = "".join(
+        f"     {version} 500\n        500 http://deb.example x/main amd64 Packages\n" for version in available
+    )
+    candidate = available[0] if available else installed or "(none)"
+    return f"{name}:\n  Installed: {installed or '(none)'}\n  Candidate: {candidate}\n  Version table:\n{table}"
+
+
+def make_case(
+    folder: Path, *rows: PackageFacts, dpkg: str = "", policies: str = "", simulation: str = "", **options: object
+) -> StepCase:
+    return StepCase(
+        folder,
+        stack=make_stack(
+            packages=rows,
+            sources=(SourceFacts(name="own", kind="directory", remedy="give one", source="test"),),
+            kernel=KernelFacts(package="linux-image-amd64", minimum="6.12", source="test"),
+        ),
+        options=Options(lock_wait_s=0, **options),  # type: ignore[arg-type]
+        commands={
+            ("dpkg-query",): answer(dpkg),
+            ("apt-cache", "policy"): answer(policies),
+            ("apt-get",): answer(simulation),
+        },
+    )
+
+
+def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    case = make_case(tmp_path, row("a"), row("b", minimum="1.0"), dpkg="a\t0.1\tamd64\tii \nb\t1.0\tamd64\thi \n")
+    plan = case.plan(STEP)
+    assert plan.changes == ()
+    assert plan.satisfied == ("a 0.1 (test)", "b 1.0 (test)")
+    assert list_versions(case.scene) == {"a": "0.1", "b": "1.0"}
+    assert not any(words[0] == "apt-get" for words in case.host.ran)
+
+
+def test_versions_origins_and_the_untested(tmp_path: Path) -> None:
+    case = make_case(
+        tmp_path,
+        row("a", tested=("1.0",)),
+        policies=policy("a", "", "1.1", "1.0"),
+        simulation="Inst dep (3 here [all])\nInst a (1.1 Debian:12 [amd64])\n"
+        "After this operation, 5 MB of additional disk space will be used.\n'u' a_1.1_amd64.deb 77 SHA256:0\n",
+    )
+    plan = case.plan(STEP)
+    (change,) = plan.changes
+    assert isinstance(change, PackagesChange)
+    assert change.request == ("a=1.1",)
+    assert [(item.name, item.asked_for, item.download_bytes) for item in change.actions] == [
+        ("dep", False, 0),
+        ("a", True, 77),
+    ]
+    assert change.disk_bytes == 5_000_000
+    assert [finding.id for finding in plan.findings] == ["XPK-INSTALL-PACKAGE-UNTESTED"]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_no_source_has_it(tmp_path: Path, required: bool) -> None:
+    plan = make_case(tmp_path, row("a", required=required), policies=policy("a", "")).plan(STEP)
+    assert bool(plan.blocked) is required
+    (finding,) = plan.findings
+    assert finding.id == "XPK-INSTALL-PACKAGE-MISSING"
+    assert finding.severity == ("critical" if required else "warning")
+    assert finding.remedy == ("give one",)
+
+
+def test_a_pin_that_no_source_has_blocks(tmp_path: Path) -> None:
+    case = make_case(tmp_path, row("a", required=False), policies=policy("a", "", "1.0"), pins={"a": "9"})
+    assert case.plan(STEP).blocked == "no source that apt knows has: a 9"
+
+
+def test_removals_are_refused(tmp_path: Path) -> None:
+    text = "Remv other-driver [1.0]\nInst a (1.0 x [amd64])\n"
+    plan = make_case(tmp_path, row("a"), policies=policy("a", "", "1.0"), simulation=text).plan(STEP)
+    assert plan.blocked == "installing would remove: other-driver 1.0"
+    assert plan.changes == ()
+
+
+def test_a_held_package_is_left(tmp_path: Path) -> None:
+    case = make_case(tmp_path, row("a", minimum="2"), dpkg="a\t1\tamd64\thi \n", policies=policy("a", "1", "2"))
+    assert "a is held at 1" in case.plan(STEP).blocked
+
+
+def test_an_upgrade_without_a_way_back_is_said(tmp_path: Path) -> None:
+    case = make_case(
+        tmp_path, row("a", minimum="2"), dpkg="a\t1\tamd64\tii \n", policies=policy("a", "1", "2"),
+        simulation="Inst a [1] (2 x [amd64])\n",
+    )  # fmt: skip
+    assert [finding.id for finding in case.plan(STEP).findings] == ["XPK-INSTALL-NO-WAY-BACK"]
+
+
+def test_broken_packages_of_the_machine_itself(tmp_path: Path) -> None:
+    case = make_case(tmp_path, row("a"), policies=policy("a", "", "1"))
+    case.host.commands[("apt-get",)] = answer(rc=100, err="E: Unmet dependencies. Try 'apt --fix-broken install'")
+    plan = case.plan(STEP)
+    assert plan.blocked == "apt refuses to install a=1"
+    assert "broken already" in plan.findings[0].summary
+    assert plan.findings[0].evidence
+
+
+def test_a_kernel_only_when_asked_for_and_with_a_reboot(tmp_path: Path) -> None:
+    case = make_case(
+        tmp_path, policies=policy("linux-image-amd64", "", "6.12"), chosen=frozenset({"kernel"}),
+        simulation="Inst linux-image-6.12 (6.12 x [amd64])\nInst linux-image-amd64 (6.12 x [amd64])\n",
+    )  # fmt: skip
+    assert case.plan(STEP).reboot == "a kernel comes: linux-image-6.12"
+    assert make_case(tmp_path).plan(STEP).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (Source(directory="/opt/r"), "no key was given"),
+        (Source(directory="/opt/none", trusted=True), "no Packages in it"),
+        (Source(directory="/opt/r", key="/opt/no.gpg"), "/opt/no.gpg: ENOENT"),
+    ],
+)
+def test_a_source_that_cannot_be_used(tmp_path: Path, source: Source, says: str) -> None:
+    case = StepCase(tmp_path, files={"/opt/r/Packages": ""}, options=Options(source=source))
+    assert says in case.plan(REPOSITORY).blocked
+
+
+def test_a_signed_source_with_its_key_and_lists(tmp_path: Path) -> None:
+    source = Source(directory="/opt/r", key="/opt/key.asc")
+    case = StepCase(
+        tmp_path, files={"/opt/r/Packages": "p\n", "/opt/key.asc": "key"}, options=Options(source=source, lock_wait_s=0)
+    )
+
+    def update(words: tuple[str, ...]) -> object:
+        case.write("/var/lib/apt/lists/_opt_r_._Packages", "p\n")
+        return answer()
+
+    case.host.commands[("apt-get",)] = update  # type: ignore[assignment]
+    before = case.snapshot()
+    assert len(case.apply(REPOSITORY).changes) == 3
+    assert "Signed-By: /etc/apt/keyrings/xpukit.asc" in case.read("/etc/apt/sources.list.d/xpukit.sources")
+    assert case.apply(REPOSITORY).changes == ()
+    # A repository that changed since is read anew.
+    case.write("/opt/r/Packages", "q\n")
+    assert [change.__class__.__name__ for change in case.plan(REPOSITORY).changes] == ["ListsChange"]
+    case.write("/opt/r/Packages", "p\n")
+    case.undo()
+    assert case.snapshot() == before

@@ -1,0 +1,183 @@
+"""`xpukit bench run`: measure a running server, with our client or the engine's own benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpukit.cli.bench_options import (
+    AgainstOption,
+    ApiOption,
+    ArrivalOption,
+    DevicesOption,
+    EosOption,
+    HardwareOption,
+    KeyOption,
+    PrefixOption,
+    QuantizationOption,
+    ReferenceOption,
+    StrictOption,
+    TpOption,
+    UrlOption,
+    check_api,
+    choose_load,
+    exit_code,
+    read_earlier,
+    read_key,
+    read_references,
+)
+from xpukit.cli.session import JsonOption, current_session
+from xpukit.core.errors import UsageError
+
+HELP = "Measure a running server: one load, or a matrix of them from a file; keep, judge and compare the results."
+
+
+def bench_run(
+    matrix_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MATRIX]", help="A TOML or YAML file of models and loads.", show_default=False),
+    ] = None,
+    extras: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- FLAGS]", help="Flags of the engine's benchmark.")
+    ] = None,
+    json: JsonOption = False,
+    url: UrlOption = "",
+    model: Annotated[str, typer.Option("--model", help="As the server names it. [its first]")] = "",
+    client: Annotated[
+        str,
+        typer.Option("--client", metavar="NAME", help="builtin, or whose benchmark: vllm[:VERSION], sglang, an image."),
+    ] = "builtin",
+    container: Annotated[
+        str, typer.Option("--container", metavar="NAME", help="The engine's benchmark runs inside this one.")
+    ] = "",
+    scenario: Annotated[str, typer.Option("--scenario", help="A load by its name.")] = "",
+    input_len: Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")] = None,
+    output_len: Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")] = None,
+    requests: Annotated[int | None, typer.Option("--requests", min=1, help="In all.")] = None,
+    concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="At a time. [all at once]")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Requests a second, however slow the server is.")] = None,
+    arrival: ArrivalOption = "poisson",
+    shared_prefix: PrefixOption = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of prompts and arrivals.")] = 1,
+    repeats: Annotated[int | None, typer.Option("--repeats", min=1, max=100, help="Of each load. [1]")] = None,
+    warmup: Annotated[int | None, typer.Option("--warmup", min=0, help="Requests before, not counted. [1]")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=0.1, help="After these no request starts.")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request.")] = 600.0,
+    run_timeout: Annotated[
+        float, typer.Option("--run-timeout", min=1, metavar="SECONDS", help="For one run of the engine's benchmark.")
+    ] = 7200.0,
+    api: ApiOption = "chat",
+    api_key_env: KeyOption = "",
+    ignore_eos: EosOption = True,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where results are kept. [bench-<time>]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    hardware: HardwareOption = "",
+    devices: DevicesOption = None,
+    tp: TpOption = None,
+    quantization: QuantizationOption = "",
+    reference: ReferenceOption = None,
+    against: AgainstOption = None,
+    strict: StrictOption = False,
+) -> int:
+    """Plan, run, print."""
+    session = current_session()
+    session.take(json=json)
+    session.require_live("bench run")
+    from xpukit.cli.bench_measure import EngineChoice, measure_builtin, measure_with_engine
+    from xpukit.cli.bench_tables import print_report
+    from xpukit.core.json_document import build_document, now_utc
+    from xpukit.host.http_stream import read_url
+    from xpukit.operate.bench.client import ClientSettings, find_model
+    from xpukit.operate.bench.matrix import Lengths, Matrix, Model, list_points, load_matrix
+    from xpukit.operate.bench.report import REPORT_SCHEMA, Deployment
+    from xpukit.operate.bench.run_directory import BenchRunDirectory, RunRecord
+    from xpukit.operate.bench.run_matrix import run_matrix
+
+    check_api(api)
+    if arrival not in ("poisson", "fixed"):
+        raise UsageError(f"no arrival {arrival!r}", hint="poisson or fixed")
+    if resume and out is None:
+        raise UsageError("--resume goes on with a directory", hint="name it with --out")
+    if extras and client == "builtin":
+        raise UsageError("flags after -- are for the engine's benchmark", hint="--client vllm")
+    key = read_key(session, api_key_env)
+    if matrix_file is not None:
+        if scenario or input_len or output_len or rate is not None or concurrency:
+            raise UsageError("the matrix holds the loads", hint="leave the file out, or the options of a load")
+        matrix = load_matrix(matrix_file, hardware=hardware)
+    else:
+        if not url:
+            raise UsageError("no server was named", hint="--url http://127.0.0.1:8000")
+        load = choose_load(scenario, input_len, output_len, requests, concurrency)
+        served = Model(name=model or find_model(url, key), url=url, quantization=quantization, tp=tp, devices=devices)
+        lengths = Lengths(input_len=load.input_len, output_len=load.output_len, requests=load.requests)
+        matrix = Matrix(
+            schema="",
+            model=(served,),
+            lengths=(lengths,),
+            concurrency=(load.concurrency,) if rate is None else (),
+            rates=() if rate is None else (rate,),
+            arrival="fixed" if arrival == "fixed" else "poisson",
+            shared_prefix=shared_prefix,
+            hardware=hardware,
+        )
+    rounds = repeats or matrix.repeats
+    before = matrix.warmup if warmup is None else warmup
+    points = list_points(matrix)
+    if lost := sorted({one.model.name for one in points if not (one.model.url or url)}):
+        raise UsageError(f"no server for {', '.join(lost)}", hint="url = ... beside its name, or --url")
+    for one in points:
+        read_url(one.model.url or url)
+    settings = ClientSettings(
+        url=url,
+        model=model,
+        api="completions" if api == "completions" else "chat",
+        api_key=key,
+        ignore_eos=ignore_eos,
+        warmup=before,
+        timeout_s=timeout,
+        seconds=seconds,
+    )
+    created = now_utc()
+    place = out or Path("bench-" + created.replace(":", "").replace("-", "").lower())
+    choice = None
+    if client != "builtin":
+        choice = EngineChoice(
+            engine=client,
+            container=container,
+            timeout_s=run_timeout,
+            trust=trust_remote_code,
+            extras=tuple(extras or ()),
+        )
+    # Commands are built and the directory is made before anything is asked of a server.
+    measure = (
+        measure_builtin(session, settings, seed)
+        if choice is None
+        else measure_with_engine(session, settings, choice, place, points)
+    )
+    directory = BenchRunDirectory.open(
+        place,
+        RunRecord(created=created, client=client, url=url, repeats=rounds, warmup=before, points=points),
+        resume=resume,
+    )
+    deployment = Deployment(hardware=matrix.hardware, devices=devices, tp=tp, quantization=quantization)
+    report = run_matrix(
+        points,
+        measure,
+        directory,
+        repeats=rounds,
+        references=read_references(reference or []),
+        earlier=read_earlier(session, against or [], deployment),
+        say=session.say,
+    )
+    if session.json:
+        session.print_json(build_document(REPORT_SCHEMA, "", report))
+    else:
+        print_report(report, color=session.color)
+        session.say(f"kept in {place} (report.html has the curves)")
+    return exit_code(report, strict=strict)

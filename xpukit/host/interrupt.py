@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM as an event of an asyncio program, so that what was measured is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(stop: asyncio.Event) -> Iterator[None]:
+    """Inside, the first Ctrl-C or SIGTERM sets `stop`; the second ends the program as always.
+
+    Outside the main thread (and where the loop has no signals) nothing changes.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def take(number: signal.Signals) -> None:
+        stop.set()
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.remove_signal_handler(number)
+
+    taken = []
+    for number in numbers:
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.add_signal_handler(number, take, number)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.remove_signal_handler(number)

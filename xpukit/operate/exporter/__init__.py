@@ -1,0 +1,1 @@
+"""Prometheus metrics of the GPUs: read from sysfs, hwmon and fdinfo at each scrape, from slower sources beside it."""
