@@ -9,6 +9,7 @@ from tests.unit.operate import bench_samples as samples
 from xpukit.core.errors import BadFactsError
 from xpukit.facts.bench_formats import load_bench_formats
 from xpukit.facts.bench_references import COLUMNS, ServingReference, load_serving_references, parse_serving_references
+from xpukit.operate.bench.curve import list_log_ticks, list_ticks
 from xpukit.operate.bench.judge import compare, judge_points, make_point
 from xpukit.operate.bench.page import write_page
 from xpukit.operate.bench.parse import parse_bench, read_report
@@ -204,3 +205,16 @@ def test_metrics_have_units() -> None:
     for name in ("frob_p99", "ttft_frob", "ttft", ""):
         with pytest.raises(KeyError):
             formats.find_metric(name)
+
+
+@pytest.mark.parametrize("most", [0.003, 0.9, 1.0, 7.0, 97.64, 3073.06, 1e6])
+def test_ticks_are_few_and_hold_the_values(most: float) -> None:
+    ticks = list_ticks(most)
+    assert ticks[0] == 0
+    assert ticks[-1] >= most * (1 - 1e-9)
+    assert 3 <= len(ticks) <= 12
+    for least in (most, most / 3, most / 5000):
+        up = list_log_ticks(least, most)
+        assert up[0] <= least * (1 + 1e-9)
+        assert up[-1] >= most * (1 - 1e-9)
+        assert 2 <= len(up) <= 8

@@ -11,7 +11,7 @@ from xpukit.core.units import format_number
 from xpukit.operate.bench.report import BenchReport, Point
 
 _WIDTH, _HEIGHT = 380.0, 240.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 12.0, 16.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 20.0, 16.0, 34.0
 _COLORS = 6
 _CURVES = (
     ("Median time to first token in ms", "ttft_median"),
@@ -52,12 +52,30 @@ def list_curves(report: BenchReport) -> list[tuple[str, Curve]]:
     return curves
 
 
+def list_ticks(most: float) -> list[float]:
+    """From 0 in even steps of 1, 2 or 5 times a power of ten to at least `most`; five to eight of them."""
+    power = 10.0 ** math.floor(math.log10(most / 4))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= most / 5)
+    return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)]
+
+
+def list_log_ticks(least: float, most: float) -> list[float]:
+    """1, 2 and 5 times powers of ten (powers only, where those are many) around both."""
+    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most) + 1e-9)
+    ticks = [size * 10.0**power for power in range(first, last + 1) for size in (1, 2, 5)]
+    below = max((index for index, tick in enumerate(ticks) if tick <= least), default=0)
+    above = next((index for index, tick in enumerate(ticks) if tick >= most and index > below), len(ticks) - 1)
+    found = ticks[below : above + 1]
+    return found if len(found) <= 8 else [10.0**power for power in range(first, last + 1)]
+
+
 def draw_curve(curve: Curve) -> str:
     """The SVG. Throughput from 0, latency logarithmic: it spans orders of magnitude under load."""
-    most_x = max(x for _, pairs in curve.lines for x, _ in pairs)
+    across_ticks = list_ticks(max(x for _, pairs in curve.lines for x, _ in pairs))
+    most_x = across_ticks[-1]
     ys = [y for _, pairs in curve.lines for _, y in pairs]
-    low, high = math.log10(min(ys)), math.log10(max(ys))
-    low, high = math.floor(low * 3 - 1e-9) / 3, math.ceil(high * 3 + 1e-9) / 3
+    up_ticks = list_log_ticks(min(ys), max(ys))
+    low, high = math.log10(up_ticks[0]), math.log10(up_ticks[-1])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = _LEFT + x / most_x * (_WIDTH - _LEFT - _RIGHT)
@@ -65,16 +83,13 @@ def draw_curve(curve: Curve) -> str:
         return across, _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img">']
-    steps = max(1, min(4, round((high - low) * 3)))
-    for step in range(steps + 1):
-        value = 10 ** (low + (high - low) * step / steps)
+    for value in up_ticks:
         _, y = place(0, value)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{format_number(value)}</text>')
-    for step in range(5):
-        x, _ = place(most_x * step / 4, min(ys))
-        label = format_number(most_x * step / 4)
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{label}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in across_ticks:
+        x, _ = place(value, up_ticks[0])
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 4}" text-anchor="end">output tokens a second</text>')
     for number, (name, pairs) in enumerate(curve.lines):
         color = f"var(--s{number % _COLORS})"

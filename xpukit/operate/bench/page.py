@@ -76,13 +76,14 @@ def write_page(report: BenchReport) -> str:
 
 
 def _write_points(report: BenchReport) -> str:
-    head = ["point", "load", "answered", *(title for title, _ in COLUMNS), "verdict", "why"]
+    head = ["point", "verdict", "load", "answered", *(title for title, _ in COLUMNS), "why"]
     rows = []
     for point in report.points:
         load = describe_load(point.runs[0]) if point.runs else "-"
-        cells = [point.name, load, count_requests(point), *(show_figure(point, metric) for _, metric in COLUMNS)]
-        shown = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        shown += f'<td class="{point.verdict}">{point.verdict}</td><td class="why text">{escape(point.reason)}</td>'
+        cells = [load, count_requests(point), *(show_figure(point, metric) for _, metric in COLUMNS)]
+        shown = f'<td>{escape(point.name)}</td><td class="text {point.verdict}">{point.verdict}</td>'
+        shown += "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        shown += f'<td class="why text">{escape(point.reason)}</td>'
         rows.append(f"<tr>{shown}</tr>")
     return _write_table(head, rows)
 
@@ -102,16 +103,19 @@ def _write_curves(report: BenchReport) -> str:
 
 def _write_comparisons(report: BenchReport) -> str:
     rows = []
+    sources: dict[str, int] = {}
     for point in report.points:
         for one in point.comparisons:
             cells = [point.name, one.metric, format_number(one.value), format_number(one.expected), one.unit]
             shown = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-            shown += f"<td>{one.ratio:.2f}</td>" + f'<td class="{one.verdict}">{one.verdict}</td>'
-            rows.append(f'<tr>{shown}<td class="why text">{escape(f"{one.against}: {one.source}")}</td></tr>')
+            shown += f'<td>{one.ratio:.2f}</td><td class="{one.verdict}">{one.verdict}</td>'
+            number = sources.setdefault(f"{one.against}: {one.source}", len(sources) + 1)
+            rows.append(f"<tr>{shown}<td>[{number}]</td></tr>")
     if not rows:
         return ""
-    head = ["point", "metric", "measured", "expected", "unit", "ratio", "verdict", "against"]
-    return "<h2>Comparisons</h2>\n" + _write_table(head, rows)
+    head = ["point", "metric", "measured", "expected", "unit", "ratio", "verdict", "source"]
+    named = "".join(f"<p>[{number}] {escape(source)}</p>" for source, number in sources.items())
+    return f"<h2>Comparisons</h2>\n{_write_table(head, rows)}\n{named}"
 
 
 def find_worst_overhead(runs: Sequence[BenchResult]) -> Overhead | None:
