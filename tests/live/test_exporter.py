@@ -294,8 +294,12 @@ def test_every_panel_has_data_in_a_real_prometheus(prometheus: tuple[str, dict[s
         assert told == expected, meaning.record
         assert {sample["metric"]["engine"] for sample in found} == wanted, "the job's label, not the engine's number"
     # What holds up as an alert on these values is pending or firing.
-    states = {sample["metric"]["alertname"] for sample in query(address, "ALERTS")}
-    assert {"GpuLost", "GpuErrors", "RotationFailed"} <= states
+    wanted_alerts = {"GpuLost", "GpuErrors", "RotationFailed"}
+
+    def are_told() -> bool:
+        return wanted_alerts <= {sample["metric"]["alertname"] for sample in query(address, "ALERTS")}
+
+    wait_for("alerts", are_told, 15)
     for dashboard in load_dashboards().values():
         for variable in dashboard.variables:
             match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable.query)

@@ -20,6 +20,7 @@ COMMANDS = (
     *("install", "install plan", "install apply", "install undo", "install status", "install export"),
     *("install bundle", "install bundle create", "install bundle verify"),
     *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench", "check"),
+    *("bench run", "bench log", "bench find-limit"),
     *("exporter", "monitor", "monitor print", "monitor up"),
 )
 

@@ -217,3 +217,7 @@ def test_documents_of_any_values_never_raise(document: dict[str, object]) -> Non
 @given(st.text())
 def test_any_text(text: str) -> None:
     parse_bench(text)
+
+
+def test_a_document_after_lines_that_only_look_like_one() -> None:
+    assert only('x {"a \n' * 200 + json.dumps(samples.SGLANG_DOCUMENT)).completed == 20

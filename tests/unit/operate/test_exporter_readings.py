@@ -264,10 +264,11 @@ def test_slow_sources_fill_in_and_grow_stale() -> None:
 
 def test_text_files_of_rotations_are_passed_on_and_nothing_else() -> None:
     files = make_files()
-    files["/run/metrics/a.prom"] = 'xpukit_rotation_failed{service="chat"} 1\nother_metric 3\n'
+    files["/run/metrics/a.prom"] = 'xpukit_rotation_failed{service="chat"} 1\nother_metric 3\nhw_gpu_ecc_enabled 1\n'
     files["/run/metrics/b.prom"] = "{ no metric\n"
     files["/run/metrics/c.txt"] = 'xpukit_rotation_failed{service="x"} 1\n'
     samples = make_exporter(DictHost(files, udev=UDEV), text_files="/run/metrics").collect()
+    assert pick(samples, "hw_gpu_ecc_enabled") == [], "no other program speaks for the GPUs"
     assert [sample for sample in samples if "rotation" in sample.name] == [
         Sample("xpukit_rotation_failed", (("service", "chat"),), 1.0)
     ]

@@ -16,7 +16,10 @@ from xpukit.operate.bench.numbers import read_count, read_float
 from xpukit.operate.bench.result import BenchResult, ErrorCount, Load, OneBatch
 
 _MOST_DOCUMENTS = 100_000
+# Each costs a pass over the text before it (json counts lines for its message): a log full of such is given up.
+_MOST_FAILURES = 1000
 _MOST_ERRORS = 20
+_OBJECT = re.compile(r'\{\s*"')
 _STATISTIC = re.compile(r"^(mean|median|std|min|max|p\d{1,3}(?:\.\d{1,4})?)_(\w+?)_ms$")
 
 
@@ -28,21 +31,22 @@ def parse_documents(text: str, *, origin: str = "") -> tuple[BenchResult, ...]:
 
 def _iterate_objects(text: str) -> Iterator[Mapping[str, Any]]:
     decoder = json.JSONDecoder()
-    place, count = text.find("{"), 0
-    while 0 <= place < len(text) and count < _MOST_DOCUMENTS:
+    count = failures = 0
+    start = _OBJECT.search(text)
+    while start is not None and count < _MOST_DOCUMENTS and failures < _MOST_FAILURES:
         count += 1
         try:
-            found, place = decoder.raw_decode(text, place)
+            found, place = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             # No document, or a damaged one: the next line may be whole.
-            line_end = text.find("\n", place)
-            if line_end < 0:
+            failures += 1
+            place = text.find("\n", start.start())
+            if place < 0:
                 return
-            place = line_end
         else:
             if isinstance(found, dict):
                 yield found
-        place = text.find("{", place)
+        start = _OBJECT.search(text, place)
 
 
 def read_document(given: Mapping[str, Any], *, origin: str = "") -> BenchResult | None:

@@ -9,13 +9,15 @@ from xpukit.host.door import Host
 from xpukit.operate.exporter.sample import Sample
 
 _LIMIT_BYTES = 256 << 10
+# What the table says of metrics that may come from such files: no other program speaks for the GPUs.
+ORIGIN = "text file"
 
 
 def read_text_files(host: Host, directory: str, count_error: Callable[[str, str, str], None]) -> list[Sample]:
-    """The samples of all *.prom files of a directory. Only metrics and labels that are in our table are taken."""
+    """The samples of all *.prom files of a directory. Only what our table says comes from them is taken."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    known = load_exporter_metrics()
+    known = {name: metric for name, metric in load_exporter_metrics().items() if metric.origin == ORIGIN}
     samples: list[Sample] = []
     for name in host.list(directory).names:
         if not name.endswith(".prom"):
