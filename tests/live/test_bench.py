@@ -44,7 +44,9 @@ class Server:
 
 @contextlib.contextmanager
 def serve(*options: str) -> Iterator[Server]:
-    process = subprocess.Popen([sys.executable, str(STUB), *options], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(STUB), *options], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
     try:
         yield Server(process)
     finally:
@@ -58,6 +60,7 @@ def run(argv: list[str], *, path: Path | None = None) -> subprocess.CompletedPro
         [sys.executable, "-m", "xpukit", "bench", *argv],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
         env=env,
         check=False,
@@ -173,7 +176,11 @@ def test_interrupted_and_continued(tmp_path: Path) -> None:
     with serve("--first-ms", "100", "--gap-ms", "10") as server:
         argv = ["run", "--url", server.url, "--model", "m", *words]
         process = subprocess.Popen(
-            [sys.executable, "-m", "xpukit", "bench", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "xpukit", "bench", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         for _ in range(3):
             server.next_answer()

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from xpukit.core.errors import ExternalError
 
 _GRACE_S = 30.0
+_SHORT_GRACE_S = 5.0
 _TICK_S = 0.5
 # Lines that wait for a watcher who does something else; the oldest are dropped.
 _LINES_KEPT = 20_000
@@ -126,8 +127,15 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt the group, wait, then kill what is left."""
-    for number, seconds in ((signal.SIGINT, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
+    """Interrupt the group, wait, then terminate and at last kill what is left.
+
+    What a shell started in the background does not hear an interrupt; when the program itself has ended, there is
+    nothing to wait for.
+    """
+    steps = [(signal.SIGTERM, _SHORT_GRACE_S), (signal.SIGKILL, _GRACE_S)]
+    if process.poll() is None:
+        steps.insert(0, (signal.SIGINT, _GRACE_S))
+    for number, seconds in steps:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         until = time.monotonic() + seconds
