@@ -44,7 +44,7 @@ TEXTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("slack user", "xoxp-987654321098-987654321098-abcDEF123456\n", ("987654321098-abcDEF123456",)),
     ("discord hook", f"https://discord.com/api/webhooks/112233445566778899/{_A40}\n", (_A40,)),
     ("teams hook", f"https://acme.webhook.office.com/webhookb2/abc@def/IncomingWebhook/{_HEX32}/x\n", (_HEX32,)),
-    ("npmrc", f"//registry.npmjs.org/:_authToken={_HEX32}\n", (_HEX32,)),
+    ("npmrc", f"//registry.example.org/:_authToken={_HEX32}\n", (_HEX32,)),
     ("pypirc", f"[pypi]\nusername = __token__\npassword = pypi-AgEIcHl{_A40}\n", (_A40,)),
     ("pip index", "index-url = https://joe:p1pPassw0rd@pypi.acme.example/simple\n", ("p1pPassw0rd",)),
     ("hugging face in a url", f"https://user:hf_{_A40[:34]}@huggingface.co/acme/m\n", (_A40[:34],)),
