@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from xpukit.install.site import Site
 
 COMMAND_LIMIT_S = 1800.0
 _TAIL_LINES = 15
+# How the programs of shadow say it; they do not wait by themselves.
+_LOCKED = "try again later"
+_LOCK_TRIES, _LOCK_PAUSE_S = 20, 0.5
 
 
 class Work:
@@ -52,6 +56,21 @@ class Work:
     ) -> Ran:
         """The same; raises ExternalError with the command and the end of its output when it failed."""
         ran = self.run(argv, timeout_s=timeout_s, env=env)
+        if not ran.ok:
+            raise ExternalError(describe_failure(ran), hint="see the log" + (f": {self.log}" if self.log else ""))
+        return ran
+
+    def must_with_lock(self, argv: Sequence[str], *, timeout_s: float = COMMAND_LIMIT_S) -> Ran:
+        """The same for programs that give up at once where another holds the user database's lock.
+
+        After a kill, the program that a former run of ours had started may still be at work: it is soon done.
+        """
+        ran = self.run(argv, timeout_s=timeout_s)
+        for _ in range(_LOCK_TRIES):
+            if ran.ok or _LOCKED not in f"{ran.text} {ran.err_text}":
+                break
+            time.sleep(_LOCK_PAUSE_S)
+            ran = self.run(argv, timeout_s=timeout_s)
         if not ran.ok:
             raise ExternalError(describe_failure(ran), hint="see the log" + (f": {self.log}" if self.log else ""))
         return ran

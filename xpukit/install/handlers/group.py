@@ -23,13 +23,13 @@ def capture_group(work: Work, change: Change) -> State:
 def do_group(work: Work, change: Change) -> None:
     assert isinstance(change, GroupChange)
     if change.group not in read_groups(work.site):
-        work.must(("groupadd", "--system", change.group), timeout_s=60)
+        work.must_with_lock(("groupadd", "--system", change.group), timeout_s=60)
 
 
 def undo_group(work: Work, entry: Entry) -> None:
     assert isinstance(entry.change, GroupChange)
     if entry.before["gid"] is None and entry.change.group in read_groups(work.site):
-        work.must(("groupdel", entry.change.group), timeout_s=60)
+        work.must_with_lock(("groupdel", entry.change.group), timeout_s=60)
 
 
 def locate_group(site: Site, entry: Entry) -> Position:

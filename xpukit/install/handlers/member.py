@@ -21,7 +21,7 @@ def capture_member(work: Work, change: Change) -> State:
 def do_member(work: Work, change: Change) -> None:
     assert isinstance(change, MemberChange)
     if not is_member(work.site, change.user, change.group):
-        work.must(("gpasswd", "-a", change.user, change.group), timeout_s=60)
+        work.must_with_lock(("gpasswd", "-a", change.user, change.group), timeout_s=60)
 
 
 def undo_member(work: Work, entry: Entry) -> None:
@@ -29,7 +29,7 @@ def undo_member(work: Work, entry: Entry) -> None:
     assert isinstance(change, MemberChange)
     found = read_groups(work.site).get(change.group)
     if not entry.before["member"] and found is not None and change.user in found.members:
-        work.must(("gpasswd", "-d", change.user, change.group), timeout_s=60)
+        work.must_with_lock(("gpasswd", "-d", change.user, change.group), timeout_s=60)
 
 
 def locate_member(site: Site, entry: Entry) -> Position:
