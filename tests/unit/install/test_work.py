@@ -6,7 +6,6 @@ import pytest
 
 from xpukit.core.errors import ExternalError
 from xpukit.host.answers import Ran
-from xpukit.install import work as module
 from xpukit.install.work import Work
 
 LOCKED = b"gpasswd: cannot lock /etc/gshadow; try again later.\n"
@@ -18,7 +17,7 @@ def make_work(monkeypatch: pytest.MonkeyPatch, *answers: Ran) -> tuple[Work, lis
     left = list(answers)
     work = Work(site=None)  # type: ignore[arg-type]
     monkeypatch.setattr(work, "run", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr("xpukit.install.work.time.sleep", pauses.append)
     return work, pauses
 
 
