@@ -122,7 +122,7 @@ def end_running() -> int:
     """End the commands that run in any thread (Ctrl-C reaches only the main one); how many there were."""
     running = list(_RUNNING)
     for process in running:
-        _end_group(process)
+        _end_processes(process)  # its pipes belong to the thread that reads them
     return len(running)
 
 
@@ -231,6 +231,15 @@ def _feed_input(process: subprocess.Popen[bytes], pending: memoryview, selector:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the command and all it started, and close its pipes; for the thread that reads them only."""
+    _end_processes(process)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _end_processes(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, then SIGKILL, to the command's group and to descendants that left it (MPI launchers do)."""
     descendants = _list_descendants(process.pid) if process.poll() is None else []
     _signal_all(process.pid, descendants, signal.SIGTERM)
@@ -240,10 +249,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     _signal_all(process.pid, descendants, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_GRACE_S)
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
 
 
 def _list_descendants(pid: int) -> list[tuple[int, float]]:

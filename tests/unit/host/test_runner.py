@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from xpukit.host.runner import build_environment, run_process
+from xpukit.host.answers import Ran
+from xpukit.host.runner import build_environment, end_running, run_process
 
 pytestmark = pytest.mark.live
 PY = sys.executable
@@ -138,3 +139,24 @@ def test_no_zombies_are_left() -> None:
         run_process(["sleep", "30"], timeout_s=0.2)
     own = psutil.Process()
     assert not [child for child in own.children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_commands_ended_from_another_thread_are_answers_there() -> None:
+    """Ctrl-C reaches the main thread only; the thread that reads the pipes must not lose them under its hands."""
+    for _ in range(10):
+        answers: list[Ran | BaseException] = []
+
+        def run(kept: list[Ran | BaseException] = answers) -> None:
+            try:
+                kept.append(run_process(["sleep", "30"], timeout_s=60))
+            except BaseException as err:
+                kept.append(err)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        ends = time.monotonic() + 60
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < ends:
+            end_running()
+            time.sleep(0.005)
+        assert [getattr(answer, "failure", answer) for answer in answers] == ["signal:15"] * 4
