@@ -411,3 +411,22 @@ def test_names_cover_the_headers() -> None:
     for code, name in names.RESULTS.items():
         defined = re.search(rf"\bZE_RESULT_{name} = (0x[0-9a-f]+|\d+)", text)
         assert defined is None or int(defined.group(1), 0) == code, name
+
+
+def test_engines_and_traffic_are_counted(fake: Fake) -> None:
+    counters = {"pcie_counters": 1, "pcie_rx": 7000, "pcie_tx": 500, "pcie_replays": 2}
+    busy = {"engine_active_us": 600, "engine_clock_us": 9000}
+    answer = fake.ask([dict(B60, bdf=place(0), **counters, **busy), dict(B60, bdf=place(1), engine_clock_us=0)])
+    counted, silent = (device.sysman for device in answer.devices)
+    assert counted is not None
+    assert silent is not None
+    assert counted.pci is not None
+    assert (counted.pci.received_bytes, counted.pci.sent_bytes, counted.pci.replays) == (7000, 500, 2)
+    engines = {group.kind: group for group in counted.engines or ()}
+    # The fake driver's engines: all, two compute, one copy; engine n worked 600 / (n + 1).
+    assert (engines["compute"].count, engines["compute"].active_us, engines["compute"].clock_us) == (2, 500, 9000)
+    assert engines["copy"].active_us == 150
+    assert silent.pci is not None
+    assert (silent.pci.received_bytes, silent.pci.replays) == (None, None)
+    assert {group.active_us for group in silent.engines or ()} == {None}
+    assert [error.call for error in answer.errors] == ["zesEngineGetActivity"]

@@ -44,6 +44,7 @@ struct device {
   ze_device_type_t type;
   uint32_t id, vendor, clock_mhz, slices, subslices, eus, threads, ecc, throttle, ras_uncorrectable, reset;
   uint32_t bus_width, memory_clock, link_gen, link_width, max_gen, max_width, processes, health, power_ext;
+  uint32_t pcie_counters, pcie_rx, pcie_tx, pcie_replays, engine_active_us, engine_clock_us;
   uint64_t memory, memory_free;
   double frequency, temperature;
   int32_t power_mw;
@@ -90,7 +91,7 @@ static void start_device(struct device *d, uint32_t driver) {
   d->slices = 5, d->subslices = 4, d->eus = 8, d->threads = 8;
   d->memory = 24480ull << 20, d->memory_free = 24000ull << 20, d->bus_width = 192, d->memory_clock = 2375;
   d->link_gen = 5, d->link_width = 8, d->max_gen = 5, d->max_width = 8, d->health = ZES_MEM_HEALTH_OK;
-  d->frequency = 400, d->temperature = 41.5, d->power_mw = 200000;
+  d->frequency = 400, d->temperature = 41.5, d->power_mw = 200000, d->engine_clock_us = 1000;
   d->bus = 3 + device_count;
   strcpy(d->name, "Intel(R) Arc(TM) Pro B60 Graphics");
   strcpy(d->model, "unknown");
@@ -103,7 +104,8 @@ static void set_key(struct device *d, const char *key, const char *value) {
       NUMBER(id), NUMBER(vendor), NUMBER(clock_mhz), NUMBER(slices), NUMBER(subslices), NUMBER(eus), NUMBER(threads),
       NUMBER(ecc), NUMBER(throttle), NUMBER(ras_uncorrectable), NUMBER(reset), NUMBER(bus_width), NUMBER(memory_clock),
       NUMBER(link_gen), NUMBER(link_width), NUMBER(max_gen), NUMBER(max_width), NUMBER(processes), NUMBER(health),
-      NUMBER(fabric_ports), NUMBER(power_mw), NUMBER(power_ext)};
+      NUMBER(fabric_ports), NUMBER(power_mw), NUMBER(power_ext), NUMBER(pcie_counters), NUMBER(pcie_rx),
+      NUMBER(pcie_tx), NUMBER(pcie_replays), NUMBER(engine_active_us), NUMBER(engine_clock_us)};
   if (!d) {
     if (!strcmp(key, "mode")) snprintf(mode, sizeof mode, "%s", value);
     else if (!strcmp(key, "p2p")) snprintf(p2p, sizeof p2p, "%s", value);
@@ -538,7 +540,7 @@ static ze_result_t my_zesDevicePciGetProperties(zes_device_handle_t h, zes_pci_p
   MANAGE(d, h);
   p->address = (zes_pci_address_t){d->domain, d->bus, d->slot, d->function};
   p->maxSpeed = (zes_pci_speed_t){d->max_gen, d->max_width, -1};
-  p->haveBandwidthCounters = p->havePacketCounters = p->haveReplayCounters = 0;
+  p->haveBandwidthCounters = p->havePacketCounters = p->haveReplayCounters = d->pcie_counters != 0;
   return OK;
 }
 static ze_result_t my_zesDevicePciGetState(zes_device_handle_t h, zes_pci_state_t *p) {
@@ -546,6 +548,12 @@ static ze_result_t my_zesDevicePciGetState(zes_device_handle_t h, zes_pci_state_
   p->status = d->link_width < d->max_width ? ZES_PCI_LINK_STATUS_QUALITY_ISSUES : ZES_PCI_LINK_STATUS_GOOD;
   p->qualityIssues = d->link_width < d->max_width ? ZES_PCI_LINK_QUAL_ISSUE_FLAG_SPEED : 0, p->stabilityIssues = 0;
   p->speed = (zes_pci_speed_t){d->link_gen, d->link_width, -1};
+  return OK;
+}
+static ze_result_t my_zesDevicePciGetStats(zes_device_handle_t h, zes_pci_stats_t *p) {
+  MANAGE(d, h);
+  memset(p, 0, sizeof *p);
+  p->rxCounter = d->pcie_rx, p->txCounter = d->pcie_tx, p->replayCounter = d->pcie_replays;
   return OK;
 }
 static ze_result_t my_zesDeviceEccAvailable(zes_device_handle_t h, ze_bool_t *value) {
@@ -700,6 +708,13 @@ static ze_result_t my_zesEngineGetProperties(zes_engine_handle_t h, zes_engine_p
   return OK;
 }
 
+static ze_result_t my_zesEngineGetActivity(zes_engine_handle_t h, zes_engine_stats_t *p) {
+  PART(d, n, h);
+  if (!d->engine_clock_us) return ZE_RESULT_ERROR_UNSUPPORTED_FEATURE;
+  p->activeTime = d->engine_active_us / (n + 1), p->timestamp = d->engine_clock_us;
+  return OK;
+}
+
 /* ---- tables; the empty ones are in fake_level_zero_tables.c ---- */
 
 #define TABLE(name, type) EXPORT ze_result_t name(ze_api_version_t version, type *t)
@@ -779,7 +794,7 @@ TABLE(zesGetDriverProcAddrTable, zes_driver_dditable_t) {
 TABLE(zesGetDeviceProcAddrTable, zes_device_dditable_t) {
   t->pfnGetProperties = my_zesDeviceGetProperties, t->pfnGetState = my_zesDeviceGetState;
   t->pfnProcessesGetState = my_zesDeviceProcessesGetState, t->pfnPciGetProperties = my_zesDevicePciGetProperties;
-  t->pfnPciGetState = my_zesDevicePciGetState, t->pfnEccAvailable = my_zesDeviceEccAvailable, t->pfnGetEccState = my_zesDeviceGetEccState;
+  t->pfnPciGetState = my_zesDevicePciGetState, t->pfnPciGetStats = my_zesDevicePciGetStats, t->pfnEccAvailable = my_zesDeviceEccAvailable, t->pfnGetEccState = my_zesDeviceGetEccState;
   t->pfnEnumFrequencyDomains = ANY my_zesDeviceEnumFrequencyDomains, t->pfnEnumPowerDomains = ANY my_zesDeviceEnumPowerDomains;
   t->pfnEnumTemperatureSensors = ANY my_zesDeviceEnumTemperatureSensors, t->pfnEnumMemoryModules = ANY my_zesDeviceEnumMemoryModules;
   t->pfnEnumFabricPorts = ANY my_zesDeviceEnumFabricPorts, t->pfnEnumFirmwares = ANY my_zesDeviceEnumFirmwares;
@@ -817,6 +832,6 @@ TABLE(zesGetRasProcAddrTable, zes_ras_dditable_t) {
   return OK;
 }
 TABLE(zesGetEngineProcAddrTable, zes_engine_dditable_t) {
-  t->pfnGetProperties = my_zesEngineGetProperties;
+  t->pfnGetProperties = my_zesEngineGetProperties, t->pfnGetActivity = my_zesEngineGetActivity;
   return OK;
 }

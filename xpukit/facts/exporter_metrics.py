@@ -34,6 +34,14 @@ class EngineNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
 
 
+class EngineGroups(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Our name of an engine class by Level Zero's group: of one engine each, and of all of a kind together."""
+
+    single: dict[str, str]
+    all: dict[str, str]
+    source: str
+
+
 class RegionNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Patterns of memory regions in fdinfo: the GPU's own memory, the host's."""
 
@@ -69,6 +77,7 @@ class ExporterSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     schema: str
     date: str
     engines: EngineNames
+    engine_groups: EngineGroups
     regions: RegionNames
     containers: ContainerPattern
     pid_namespace: PidNamespace

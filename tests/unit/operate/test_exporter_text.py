@@ -18,6 +18,7 @@ from xpukit.operate.exporter.sample import Sample
 METRICS = load_exporter_metrics()
 # The suffix that a unit gets (OpenTelemetry's rules for Prometheus).
 UNITS = {
+    "hw.gpu.io": "bytes",
     "hw.gpu.utilization": "ratio",
     "hw.gpu.memory.limit": "bytes",
     "hw.gpu.memory.usage": "bytes",

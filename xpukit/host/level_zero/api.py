@@ -188,6 +188,18 @@ class SysmanPciState(Described):
     ]
 
 
+class SysmanPciStats(c.Structure):
+    C_NAME = "zes_pci_stats_t"
+    _fields_ = [
+        ("timestamp", _U64),
+        ("replayCounter", _U64),
+        ("packetCounter", _U64),
+        ("rxCounter", _U64),
+        ("txCounter", _U64),
+        ("speed", PciSpeed),
+    ]
+
+
 class ProcessState(Described):
     STYPE, C_NAME = 0x16, "zes_process_state_t"
     _fields_ = [*_HEAD, ("processId", _U32), ("memSize", _U64), ("sharedSize", _U64), ("engines", _U32)]
@@ -369,6 +381,11 @@ class EngineProperties(Described):
     _fields_ = [*_HEAD, ("type", _U32), *_PLACE]
 
 
+class EngineStats(c.Structure):
+    C_NAME = "zes_engine_stats_t"
+    _fields_ = [("activeTime", _U64), ("timestamp", _U64)]
+
+
 class EccProperties(Described):
     STYPE, C_NAME = 0x26, "zes_device_ecc_properties_t"
     _fields_ = [*_HEAD, ("currentState", _U32), ("pendingState", _U32), ("pendingAction", _U32)]
@@ -411,6 +428,7 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "zesDeviceGetState": _ONE,
     "zesDevicePciGetProperties": _ONE,
     "zesDevicePciGetState": _ONE,
+    "zesDevicePciGetStats": _ONE,
     "zesDeviceProcessesGetState": _LIST,
     "zesDeviceEnumFrequencyDomains": _LIST,
     "zesFrequencyGetProperties": _ONE,
@@ -438,6 +456,7 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "zesRasGetState": (_PTR, c.c_uint8, _PTR),
     "zesDeviceEnumEngineGroups": _LIST,
     "zesEngineGetProperties": _ONE,
+    "zesEngineGetActivity": _ONE,
     "zesDeviceEccAvailable": (_PTR, c.POINTER(c.c_uint8)),
     "zesDeviceGetEccState": _ONE,
 }

@@ -116,13 +116,19 @@ class MemoryModule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PciState(msgspec.Struct, frozen=True, kw_only=True):
-    """The device's own view of its link (an Intel discrete GPU's endpoint may claim gen 1 x1)."""
+    """The device's own view of its link (an Intel discrete GPU's endpoint may claim gen 1 x1).
+
+    Bytes (replays included) and replayed packets since the driver was loaded; None where the driver counts none.
+    """
 
     bdf: str | None = None
     max_speed: PciSpeed | None = None
     speed: PciSpeed | None = None
     status: str | None = None
     issues: tuple[str, ...] = ()
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    replays: int | None = None
 
 
 class FabricPort(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,11 +164,17 @@ class RasErrorSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of engine and how many the driver lists."""
+    """A kind of engine and how many the driver lists.
+
+    `active_us`: time that they worked, added up, by a clock that stood at `clock_us`; only differences mean something.
+    None where one of them does not tell.
+    """
 
     kind: str
     tile: int | None = None
     count: int = 1
+    active_us: int | None = None
+    clock_us: int | None = None
 
 
 class EccState(msgspec.Struct, frozen=True, kw_only=True):

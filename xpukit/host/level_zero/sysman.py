@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections import Counter
 from typing import Any
 
 from xpukit.host.level_zero import api, names
@@ -84,12 +83,19 @@ def _read_pci(calls: Calls, handle: c.c_void_p) -> PciState | None:
         issues = name_flags(state.qualityIssues, names.LINK_QUALITY) + name_flags(
             state.stabilityIssues, names.LINK_STABILITY
         )
+    counted: Any = None
+    if properties is not None and (properties.haveBandwidthCounters or properties.haveReplayCounters):
+        counted = calls.fill("zesDevicePciGetStats", handle, api.SysmanPciStats)
+    has_bytes = counted is not None and properties.haveBandwidthCounters
     return PciState(
         bdf=format_bdf(properties.address) if properties is not None else None,
         max_speed=read_speed(properties.maxSpeed) if properties is not None else None,
         speed=read_speed(state.speed) if state is not None else None,
         status=name_value(state.status, names.LINK_STATUS) if state is not None else None,
         issues=issues,
+        received_bytes=counted.rxCounter if has_bytes else None,
+        sent_bytes=counted.txCounter if has_bytes else None,
+        replays=counted.replayCounter if counted is not None and properties.haveReplayCounters else None,
     )
 
 
@@ -328,9 +334,22 @@ def _read_engines(calls: Calls, handle: c.c_void_p) -> tuple[EngineGroup, ...] |
     engines = calls.handles("zesDeviceEnumEngineGroups", handle)
     if engines is None:
         return None
-    kinds: Counter[tuple[str, int | None]] = Counter()
+    kinds: dict[tuple[str, int | None], list[Any]] = {}
     for engine in engines:
         properties: Any = calls.read("zesEngineGetProperties", engine, api.EngineProperties)
         if properties is not None:
-            kinds[name_value(properties.type, names.ENGINE_GROUPS), _tile(properties)] += 1
-    return tuple(EngineGroup(kind=kind, tile=tile, count=number) for (kind, tile), number in kinds.items())
+            stats = calls.fill("zesEngineGetActivity", engine, api.EngineStats)
+            kinds.setdefault((name_value(properties.type, names.ENGINE_GROUPS), _tile(properties)), []).append(stats)
+    groups = []
+    for (kind, tile), stats in kinds.items():
+        told = all(one is not None for one in stats)
+        groups.append(
+            EngineGroup(
+                kind=kind,
+                tile=tile,
+                count=len(stats),
+                active_us=sum(one.activeTime for one in stats) if told else None,
+                clock_us=max(one.timestamp for one in stats) if told else None,
+            )
+        )
+    return tuple(groups)

@@ -16,7 +16,7 @@ from xpukit.operate.exporter.processes import ClientFinder, SeenClient
 from xpukit.operate.exporter.read_device import READ_TIMEOUT_S, DeviceReader
 from xpukit.operate.exporter.sample import Sample, SampleSet, gpu_labels, make_labels
 from xpukit.operate.exporter.steady import SteadyCounters
-from xpukit.operate.exporter.sysman import list_sysman_samples
+from xpukit.operate.exporter.sysman import EngineLedger, list_sysman_samples
 from xpukit.operate.exporter.text_files import read_text_files
 
 _DRIVERS = ("xe", "i915")
@@ -69,6 +69,7 @@ class Exporter:
         self._reader = DeviceReader(host, self._steady, self._count_error)
         self._finder = ClientFinder(host)
         self._ledger = BusyLedger()
+        self._engines = EngineLedger()
         self._signature: tuple[str, ...] | None = None
         self._machine = Machine()
         self._plans: dict[str, DevicePlan] = {}
@@ -165,7 +166,7 @@ class Exporter:
             if answer.status not in ("no-loader", "no-driver", "unrecorded"):
                 self._count_error("", "level-zero", answer.status)
             return None
-        return list_sysman_samples(answer)
+        return list_sysman_samples(answer, self._engines)
 
     def _read_smi(self) -> list[Sample]:
         readings = self._ask_smi(self._machine) if self._ask_smi is not None else {}
@@ -210,6 +211,8 @@ class Exporter:
 
     def _add_slow(self, found: SampleSet) -> None:
         own = {_find_place(sample) for sample in found}
+        if self._finder.complete:  # then fdinfo tells what the GPU does, at each scrape
+            own |= {("hw_gpu_utilization_ratio", bdf, "") for bdf in self._plans}
         now_s = self._clock()
         for source, (at_s, samples) in list(self._slow.items()):
             found.add("xpukit_exporter_source_age_seconds", make_labels(source=source), now_s - at_s)
