@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""`xpukit sysinfo` against what intel/llm-scaler's collect_sysinfo.sh and get_bkc_version.sh collect: time, size, facts.
+"""`xpukit sysinfo` against what intel/llm-scaler's collect_sysinfo.sh and get_bkc_version.sh collect: time, size, answers.
 
-Run with the environment that has xpukit: python benchmarks/sysinfo.py [--rounds N] [--packages NAME ...]
+Run with the environment that has xpukit, as root: python benchmarks/sysinfo.py [--rounds N] [--rivals NAME ...]
 
 The peer is our own list of the same questions (their scripts are not run and not copied), asked one after the other,
-each answer in a file of its own, then tar and xz -9 as they do. It is kinder than theirs: a missing program costs its
-own answer, while theirs ends without an archive. Programs that are not installed here cost neither side anything.
+each answer in a file of its own, then tar and xz -9 as they do. It is kinder than theirs: a missing program or an empty
+answer costs its own answer, while theirs ends without an archive. Rivals of ours: each preset, and `same`: only the
+collectors that hold the peer's questions (probe's and doctor's questions are in every bundle). Before timing it is
+looked up in a bundle of each which of the peer's questions it asked: only where all are in it, it holds as much.
 """
 
 from __future__ import annotations
@@ -27,22 +29,46 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.alternate import print_ratio, summarize, take_turns  # noqa: E402
 
-# What the two scripts ask (intel/llm-scaler, vllm/tools/platform/debug, read 2026-11-21), as argv lists.
-QUESTIONS: tuple[tuple[str, ...], ...] = (
-    ("cat", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-    ("lscpu",),
-    ("lspci", "-tv"),
-    ("lspci", "-vvv"),
-    ("dmesg",),
-    ("tree", "/sys/kernel/debug/dri"),
-    ("free", "-h"),
-    ("dmidecode",),
-    ("dpkg", "-l"),
-    ("cat", "/etc/os-release"),
-    ("uname", "-r"),
-    ("ls", "/opt/intel/oneapi/logs"),
+
+class Question(NamedTuple):
+    """One item of their scripts: a command, of its output only lines with `only`, and where our bundles hold it.
+
+    `ours`: how questions of a bundle begin that ask the same (any of them). `package`: what to install for it (Debian).
+    """
+
+    argv: tuple[str, ...]
+    ours: tuple[str, ...]
+    package: str = ""
+    only: str = ""
+
+
+# What the two scripts ask (intel/llm-scaler, vllm/tools/platform/debug, commits 48b0551 and 9c97fc2, read 2026-11-21).
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        ("cat", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        ("read /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",),
+    ),
+    Question(("lscpu",), ("run lscpu",), "util-linux"),
+    Question(("lspci", "-tv"), ("run lspci -tv",), "pciutils"),
+    Question(("lspci", "-vvv"), ("run lspci -D -nn -vvv",), "pciutils"),
+    Question(("dmesg",), ("run dmesg",), "util-linux"),
+    Question(("tree", "/sys/kernel/debug/dri/"), ("run find /sys/kernel/debug/dri",), "tree"),
+    Question(("free", "-h"), ("run free -h",), "procps"),
+    Question(("dmidecode",), ("run dmidecode",), "dmidecode"),
+    Question(("dpkg", "-l"), ("run dpkg-query -W",), "dpkg", only="libze"),
+    Question(("cat", "/etc/os-release"), ("read /etc/os-release",)),
+    Question(("uname", "-r"), ("read /proc/sys/kernel/osrelease", "run uname")),
+    Question(("ls", "/opt/intel/oneapi/logs"), ("list /opt/intel/oneapi/logs",)),
 )
+# Their second script takes lists of packages; these are some that it is given.
 PACKAGES = ("libze1", "libze-intel-gpu1", "intel-opencl-icd", "intel-gsc", "xpu-smi", "linux-firmware", "libigc2")
+SAME = "os,cpu,memory,packages,kernel_log,pci_all,gpu_debugfs,oneapi,dmi"
+RIVALS: dict[str, tuple[str, ...]] = {
+    "same": ("--only", SAME),
+    "minimal": ("--preset", "minimal"),
+    "default": (),
+    "full": ("--preset", "full"),
+}
 _TIMEOUT_S = 120.0
 
 
@@ -67,14 +93,20 @@ def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
     begun, worked = time.perf_counter(), measure_cpu()
     out = folder / "sysinfo"
     out.mkdir()
-    questions = (*QUESTIONS, *(("dpkg-query", "-W", "-f=${Version}", name) for name in packages))
+    versions = (Question(("dpkg-query", "-W", "-f=${Version}", name), ()) for name in packages)
+    questions = (*QUESTIONS, *versions)
     answered = 0
-    for number, argv in enumerate(questions):
-        with (out / f"{number:02d}.txt").open("wb") as file:
-            try:
-                done = subprocess.run(argv, stdout=file, stderr=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
-            except (OSError, subprocess.TimeoutExpired):
-                continue
+    for number, question in enumerate(questions):
+        try:
+            done = subprocess.run(
+                question.argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        said = done.stdout
+        if question.only:
+            said = b"".join(line for line in said.splitlines(keepends=True) if question.only.encode() in line)
+        (out / f"{number:02d}.txt").write_bytes(said)
         answered += done.returncode == 0
     archive = folder / "sysinfo.tar.xz"
     with tarfile.open(archive, "w:xz", preset=9) as packed:
@@ -83,12 +115,12 @@ def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
     return Turn(seconds, cpu_seconds, archive.stat().st_size, answered, len(questions))
 
 
-def run_ours(folder: Path, preset: str, form: str) -> Turn:
+def run_ours(folder: Path, options: tuple[str, ...], form: str) -> Turn:
     """`xpukit sysinfo`, start-up of Python and redaction included."""
     target = folder / f"ours.tar.{form}"
     begun, worked = time.perf_counter(), measure_cpu()
     done = subprocess.run(
-        (sys.executable, "-m", "xpukit", "sysinfo", "--json", "--preset", preset, "-o", str(target)),
+        (sys.executable, "-m", "xpukit", "sysinfo", "--json", *options, "-o", str(target)),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -99,48 +131,85 @@ def run_ours(folder: Path, preset: str, form: str) -> Turn:
     if done.returncode not in (0, 3) or not target.exists():
         raise SystemExit(f"xpukit sysinfo failed (exit {done.returncode}): {done.stderr.strip()[-500:]}")
     collection = json.loads(done.stdout)["collection"]
-    entries = [entry for report in (*collection["rooms"], *collection["collectors"]) for entry in report["entries"]]
-    answered = sum(entry["status"] in ("ok", "capped") for entry in entries)
+    reports = (*collection["rooms"], *collection["collectors"])
+    # A question that several collectors ask is one answer.
+    entries = {entry["what"]: entry["status"] for report in reports for entry in report["entries"]}
+    answered = sum(status in ("ok", "capped") for status in entries.values())
     return Turn(seconds, cpu_seconds, target.stat().st_size, answered, len(entries))
 
 
+def find_missing(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of the peer's questions a bundle made with these options does not ask."""
+    from xpukit.host.recording_format import RecordingFiles, read_lines
+
+    with tempfile.TemporaryDirectory(prefix="xpukit-benchmark-") as folder:
+        run_ours(Path(folder), options, "zst")
+        answers, _ = read_lines(RecordingFiles(Path(folder) / "ours.tar.zst"))
+    asked = [" ".join(question) for question in answers]
+    return tuple(
+        " ".join(question.argv)
+        for question in QUESTIONS
+        if not any(one == start or one.startswith(f"{start} ") for one in asked for start in question.ours)
+    )
+
+
+def print_rival(name: str, taken: list[Turn]) -> None:
+    times, sizes = summarize([one.seconds for one in taken]), summarize([one.archive_bytes for one in taken])
+    cpu, last = min(one.cpu_seconds for one in taken), taken[-1]
+    print(
+        f"{name}: best {times.best:.2f} s, median {times.median:.2f} s, n={times.n}; processor best {cpu:.2f} s; "
+        f"archive {sizes.median:.0f} bytes; {last.answered} of {last.asked} questions answered"
+    )
+
+
+def compare(name: str, ours: list[Turn], peer: list[Turn], missing: tuple[str, ...]) -> None:
+    """Our ratios to the peer: below 1 is less."""
+    held = f"without {'; '.join(missing)}" if missing else "holds all of the peer's questions"
+    print(f"\n{name} to peer ({held})")
+    print_ratio("  time, best s", min(one.seconds for one in ours), min(one.seconds for one in peer), "< 1")
+    print_ratio(
+        "  processor, best s", min(one.cpu_seconds for one in ours), min(one.cpu_seconds for one in peer), "< 1"
+    )
+    print_ratio(
+        "  archive, bytes", min(one.archive_bytes for one in ours), min(one.archive_bytes for one in peer), "< 1"
+    )
+    print_ratio("  answers in the archive", ours[-1].answered, peer[-1].answered, "> 1")
+    for label, field in (("archive bytes", "archive_bytes"), ("seconds", "seconds"), ("processor s", "cpu_seconds")):
+        each = [min(getattr(one, field) / one.answered for one in side if one.answered) for side in (ours, peer)]
+        print_ratio(f"  {label} for one answer", each[0], each[1], "< 1")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--preset", default="default", choices=("minimal", "default", "full"))
-    parser.add_argument("--format", default="zst", choices=("zst", "xz"), help="of our archive; theirs is xz -9")
+    parser.add_argument("--rivals", nargs="*", default=["same", "minimal", "default"], choices=tuple(RIVALS))
+    parser.add_argument("--format", default="zst", choices=("zst", "xz"), help="of our archives; theirs is xz -9")
     parser.add_argument(
         "--packages", nargs="*", default=list(PACKAGES), help="packages whose versions the peer asks for"
     )
     options = parser.parse_args()
 
-    def turn(ours: bool) -> Turn:
+    def peer() -> Turn:
         with tempfile.TemporaryDirectory(prefix="xpukit-benchmark-") as folder:
-            return (
-                run_ours(Path(folder), options.preset, options.format)
-                if ours
-                else run_peer(Path(folder), tuple(options.packages))
-            )
+            return run_peer(Path(folder), tuple(options.packages))
 
-    turns = take_turns({"ours": lambda: turn(True), "peer": lambda: turn(False)}, rounds=options.rounds)
+    def ours(name: str) -> Turn:
+        with tempfile.TemporaryDirectory(prefix="xpukit-benchmark-") as folder:
+            return run_ours(Path(folder), RIVALS[name], options.format)
+
+    missing = {name: find_missing(RIVALS[name]) for name in options.rivals}
+    rivals = {name: (lambda name=name: ours(name)) for name in options.rivals}
+    turns = take_turns({"peer": peer, **rivals}, rounds=options.rounds)
     for name, taken in turns.items():
-        times, sizes = summarize([one.seconds for one in taken]), summarize([one.archive_bytes for one in taken])
-        cpu = min(one.cpu_seconds for one in taken)
-        last = taken[-1]
-        print(
-            f"{name}: best {times.best:.2f} s, median {times.median:.2f} s, n={times.n}; processor best {cpu:.2f} s; "
-            f"archive {sizes.median:.0f} bytes; {last.answered} of {last.asked} questions answered"
-        )
-    ours, peer = turns["ours"], turns["peer"]
-    print_ratio("time, best s", min(one.seconds for one in ours), min(one.seconds for one in peer), "< 1")
-    print_ratio("processor, best s", min(one.cpu_seconds for one in ours), min(one.cpu_seconds for one in peer), "< 1")
-    print_ratio("archive, bytes", min(one.archive_bytes for one in ours), min(one.archive_bytes for one in peer), "< 1")
-    print_ratio("facts, answers in the archive", ours[-1].answered, peer[-1].answered, "> 1")
-    each = [min(one.archive_bytes / one.answered for one in side if one.answered) for side in (ours, peer)]
-    print_ratio("archive bytes for one answer", each[0], each[1], "< 1")
-    missing = sorted({argv[0] for argv in QUESTIONS if shutil.which(argv[0]) is None})
-    if missing:
-        print(f"not installed here, so missing from the peer: {', '.join(missing)}")
+        print_rival(name, taken)
+    for name in options.rivals:
+        compare(name, turns[name], turns["peer"], missing[name])
+    lacking = {question.package or question.argv[0] for question in QUESTIONS if shutil.which(question.argv[0]) is None}
+    if lacking:
+        print(f"\nnot installed here, so the peer's answers are fewer: apt-get install {' '.join(sorted(lacking))}")
+    if os.geteuid():
+        print("\nnot root: their script would not have run at all, and dmesg, dmidecode and debugfs say less")
+    print(f"\nload average {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     return 0
 
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import textwrap
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.live.forked_cli import Started
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XPUKIT_TEST_CACHE", "/var/tmp/xpukit-test-cache"))
@@ -80,6 +81,29 @@ def make_base() -> Path:
     return base / "tree"
 
 
+def make_python_base() -> Path:
+    """A tree with Python 3 and systemd, and nothing of the stack; made once."""
+    base = CACHE / f"install-base-{SUITE}-python-systemd"
+    if not (base / "ready").exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".install-python-", dir=CACHE))
+        made = subprocess.run(
+            ["debootstrap", "--variant=minbase", "--include=python3,systemd-sysv,dbus", SUITE, str(part / "tree")],
+            capture_output=True, text=True, timeout=DEBOOTSTRAP_LIMIT_S, check=False,
+        )  # fmt: skip
+        if made.returncode:
+            shutil.rmtree(part)
+            pytest.skip(f"debootstrap fails here: {made.stdout.splitlines()[-1:]}")
+        (part / "tree/etc/apt/sources.list").write_text("")
+        for pattern in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*"):
+            for file in (part / "tree").glob(pattern):
+                file.unlink()
+        (part / "ready").write_text("")
+        shutil.rmtree(base, ignore_errors=True)
+        part.rename(base)
+    return base / "tree"
+
+
 def fetch_real_packages() -> Path:
     """Debian's own archives of the stack's small packages, from apt; fetched once."""
     folder = CACHE / "install-debs"
@@ -122,6 +146,7 @@ def build_package(package: TinyPackage, folder: Path) -> Path:
             target = tree / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
+            target.chmod(0o755 if "/bin/" in path else 0o644)
         if package.conffile:
             (tree / "DEBIAN" / "conffiles").write_text(package.conffile + "\n")
         if package.postinst:
@@ -180,14 +205,12 @@ class Machine:
         )
         return path
 
-    def argv(self, *words: str) -> list[str]:
-        return ["unshare", "-n", sys.executable, "-m", "xpukit", "install", *words, "--root", str(self.root)]
+    def words(self, *words: str) -> list[str]:
+        return ["install", *words, "--root", str(self.root)]
 
     def install(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """`xpukit install …` on this machine, without a network."""
-        ran = subprocess.run(
-            self.argv(*words), cwd=REPO, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
-        )
+        ran = Started(self.words(*words)).wait(RUN_LIMIT_S)
         if check is not None:
             assert ran.returncode == check, f"{words}: exit {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran
@@ -199,17 +222,15 @@ class Machine:
     def kill_at_line(self, words: Sequence[str], journal: Path, number: int, *, delay_s: float, children: bool) -> bool:
         """Start it and SIGKILL it (with or without what it started) once the journal grew by `number` lines."""
         start = _count_lines(journal)
-        process = subprocess.Popen(
-            self.argv(*words), cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        while process.poll() is None and _count_lines(journal) < start + number:
+        process = Started(self.words(*words))
+        while process.running and _count_lines(journal) < start + number:
             time.sleep(0.002)
         time.sleep(delay_s)
-        alive = process.poll() is None
+        alive = process.running
         for pid in [*(_list_descendants(process.pid) if children else ()), process.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(10)
         return alive
 
     def chroot(self, *argv: str) -> str:
@@ -274,10 +295,10 @@ def _list_descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def open_machine(folder: Path) -> Iterator[Machine]:
+def open_machine(folder: Path, base: Path | None = None) -> Iterator[Machine]:
     """A fresh tree: an overlay over the base where that can be mounted, else a copy."""
     root = folder / "root"
-    base = make_base()
+    base = base or make_base()
     for name in ("root", "upper", "work"):
         (folder / name).mkdir()
     options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
@@ -286,6 +307,10 @@ def open_machine(folder: Path) -> Iterator[Machine]:
     if not mounted:
         root.rmdir()
         subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(root)], check=True, timeout=120)
+    # dpkg waits for the disk after each file: what is tested is that processes are killed, not that power fails.
+    settings = root / "etc/dpkg/dpkg.cfg.d/tests"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text("force-unsafe-io\n")
     try:
         yield Machine(root)
     finally:

@@ -1,7 +1,8 @@
 """Real Docker daemons for tests: each with directories, a socket and, where asked, a network namespace of its own.
 
 Two images to build on: `tiny` is made of a few programs of this machine (seconds, no network), `debian` by debootstrap
-(half a minute, once: it is kept under XPUKIT_TEST_CACHE, by default /var/tmp/xpukit-test-cache).
+(half a minute, once: it is kept under XPUKIT_TEST_CACHE, by default /var/tmp/xpukit-test-cache). What only builds and
+looks shares the daemons of conftest.py; a test that breaks its daemon starts one of its own.
 """
 
 from __future__ import annotations
@@ -72,12 +73,17 @@ def find_missing(*programs: str) -> str:
 
 @contextlib.contextmanager
 def start_engine(
-    *, programs: tuple[str, ...] = (), data_mb: int | None = None, isolated: bool = True, options: tuple[str, ...] = ()
+    *,
+    programs: tuple[str, ...] = (),
+    data_mb: int | None = None,
+    isolated: bool = True,
+    options: tuple[str, ...] = (),
+    network_of: int = 0,
 ) -> Iterator[DockerEngine]:
     """Start a daemon and stop it with all it started. Skips the test, with the reason, where that cannot be.
 
     `data_mb` makes its disk that small. `isolated` gives it a network namespace without a way out: daemons that share
-    one take each other's bridge away.
+    one take each other's bridge away. `network_of`: the process whose network and host name it gets instead.
     """
     if reason := find_missing(*programs):
         pytest.skip(reason)
@@ -94,7 +100,9 @@ def start_engine(
             "dockerd", "--storage-driver=overlay2", f"--data-root={data}", f"--exec-root={place}/exec",
             f"--pidfile={place}/pid", "-H", address, *options,
         ]  # fmt: skip
-        if isolated:
+        if network_of:
+            argv = ["nsenter", f"--target={network_of}", "--net", "--uts", *argv]
+        elif isolated:
             argv = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *argv]
         # A test that is killed takes its daemon with it.
         argv = ["setpriv", "--pdeathsig", "TERM", *argv]
@@ -112,6 +120,11 @@ def start_engine(
 def kill_engine(engine: DockerEngine) -> None:
     """What an operator or the kernel does to it: SIGKILL."""
     os.kill(engine.pid, signal.SIGKILL)
+
+
+def hear_interrupts(argv: list[str]) -> list[str]:
+    """The command so that Ctrl-C reaches it also where a shell started the tests in the background, deaf to it."""
+    return ["env", "--default-signal=INT", *argv]
 
 
 def find_processes(text: str) -> list[psutil.Process]:
@@ -156,7 +169,7 @@ def make_image_tar(programs: tuple[str, ...] = ("bash", "sleep")) -> bytes:
 def make_debian_tar() -> Path:
     """A minimal Debian 12 root as a tar, made once and kept."""
     cache = Path(os.environ.get("XPUKIT_TEST_CACHE", "/var/tmp/xpukit-test-cache"))
-    kept = cache / "debian-12-minbase.tar"
+    kept = cache / "debian-12-minbase-1.tar"
     if kept.exists():
         return kept
     if reason := find_missing("debootstrap"):
@@ -169,13 +182,21 @@ def make_debian_tar() -> Path:
         )  # fmt: skip
         if made.returncode:
             pytest.skip(f"debootstrap fails here: {made.stdout.splitlines()[-1:]}")
-        part = cache / f".{kept.name}.{os.getpid()}"
-        _run(
-            "tar", "--numeric-owner", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*",
-            "--exclude=./var/cache/apt/archives/*.deb", "-C", root, "-cf", str(part), ".",
-        )  # fmt: skip
-        part.replace(kept)
+        # As in Debian's own image: a container that is lost in a power cut is made again.
+        (Path(root) / "etc/dpkg/dpkg.cfg.d/docker-apt-speedup").write_text("force-unsafe-io\n")
+        pack_root(Path(root), kept)
     return kept
+
+
+def pack_root(root: Path, tar: Path) -> None:
+    """A system's root as a tar, whole or not at all."""
+    part = tar.with_name(f".{tar.name}.{os.getpid()}")
+    _run(
+        "tar", "--numeric-owner", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*",
+        "--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*_*", "-C", str(root),
+        "-cf", str(part), ".",
+    )  # fmt: skip
+    part.replace(tar)
 
 
 def _run(*argv: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -48,6 +49,15 @@ FAILURES = {
     "openapi": "/openapi.json names the paths",
     "start": "=SECONDS: the start takes that long",
     "kv-too-small": "the start fails with the length that would fit",
+    "kv": "=N: a KV cache of N tokens: the start fails for longer requests and says so",
+    "oom-above": "=N: the start fails for requests of more than N tokens, and proposes nothing",
+    "forget": "=N: the middle of prompts of more than N tokens is not read",
+    "slower": "=MS: every answered request makes the next ones slower by this",
+    "leak": "=MIB: every answered request keeps so much memory",
+    "kv-leak": "=SHARE: every answered request keeps so much of the KV cache",
+    "break-after": "=N: every answer after N requests fails",
+    "wrong-after": "=N: every sum after N requests is wrong",
+    "preempt": "every request is preempted once",
 }
 _PATHS = {
     "chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings",
@@ -125,11 +135,23 @@ def main(argv: list[str]) -> int:
     compose, say_start = base.compose_answer, base.log_start
     guard = threading.Lock()
     open_sums: list[str] = []
+    state = {"answered": 0, "preempted": 0}
+    kept: list[bytes] = []
+    started = time.time()
 
     def compose_answer(prompt: str, failures: dict[str, str], min_tokens: int) -> list[str]:
         tokens = compose(prompt, failures, min_tokens)
         if "degenerate" in own or ("deep" in own and len(prompt.split()) > int(own["deep"])):
             return ["!"] * 64
+        hidden = re.findall(r"number of the lighthouse is (\d+)", prompt)
+        if hidden and prompt.rstrip().endswith(("only.", "lighthouse is")):
+            words = prompt.split()
+            place = words.index(f"{hidden[0]}.") / len(words)
+            lost = "forget" in own and len(words) > int(own["forget"]) and 0.3 < place < 0.7
+            return ["There", " is", " none"] if lost else [hidden[0]]
+        if "wrong-after" in own and state["answered"] > int(own["wrong-after"]):
+            failures = {**failures, "bad-math": ""}
+            tokens = compose(prompt, failures, min_tokens)
         if "loop" in own:
             return ["Well,", *[" and", " so", " on"] * 20]
         if "mixed" in own:
@@ -156,10 +178,58 @@ def main(argv: list[str]) -> int:
             text += "`gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine."
             base.log(place, f"ValueError: {text}", "ERROR")
             sys.exit(1)
-        say_start(args, failures)
+        if "oom-above" in own and args.max_model_len > int(own["oom-above"]):
+            base.log("core.py:586", "EngineCore failed to start.", "ERROR")
+            sys.exit("torch.OutOfMemoryError: XPU out of memory. Tried to allocate 2.00 GiB")
+        if "kv" in own:
+            log_cache(args.max_model_len, int(own["kv"]))
+        else:
+            say_start(args, failures)
         base.log("gpu_model_runner.py:2780", "Graph capturing finished in 3 secs, took 0.42 GiB")
 
+    def log_cache(asked: int, tokens: int) -> None:
+        base.log("gpu_model_runner.py:1886", "Model loading took 0.0100 GiB and 0.010000 seconds")
+        if asked > tokens:
+            text = (
+                f"To serve at least one request with the models's max seq len ({asked}), ({asked / 16384:.2f} GiB KV "
+            )
+            text += f"cache is needed, which is larger than the available KV cache memory ({tokens / 16384:.2f} GiB). "
+            text += f"Based on the available memory, the estimated maximum model length is {tokens}. Try increasing "
+            text += "`gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine."
+            base.log("core.py:586", f"ValueError: {text}", "ERROR")
+            sys.exit(1)
+        base.log("kv_cache_utils.py:833", f"GPU KV cache size: {tokens:,} tokens")
+        base.log(
+            "kv_cache_utils.py:837", f"Maximum concurrency for {asked:,} tokens per request: {tokens / asked:.2f}x"
+        )
+
     class Handler(base.Handler):  # type: ignore[misc,name-defined]
+        # Each event at once, as real servers send it.
+        disable_nagle_algorithm = True
+
+        def get_metrics(self) -> None:
+            said = self.engine.stats.render(self.engine.args.max_num_seqs)
+            if "kv-leak" in own:
+                lost = state["answered"] * float(own["kv-leak"])
+                said = re.sub(r"(kv_cache_usage_perc\{.*\}) .*", rf"\g<1> {min(1.0, lost)}", said)
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+            said += f"process_resident_memory_bytes {float(pages * os.sysconf('SC_PAGE_SIZE'))}\n"
+            said += f"process_start_time_seconds {started}\n"
+            label = f'engine="0",model_name="{self.engine.names[0]}"'
+            said += f"vllm:num_preemptions_total{{{label}}} {float(state['preempted'])}\n"
+            self.send_bytes(said.encode(), "text/plain; version=0.0.4")
+
+        def count_answer(self) -> None:
+            """What every answered request leaves behind."""
+            with guard:
+                state["answered"] += 1
+                state["preempted"] += "preempt" in own
+                if "leak" in own:
+                    kept.append(os.urandom(1) * int(float(own["leak"]) * (1 << 20)))
+            if "break-after" in own and state["answered"] > int(own["break-after"]):
+                raise base.BadRequest(500, "EngineCore encountered an issue")
+            time.sleep(float(own.get("slower", "0")) / 1000 * state["answered"])
+
         def answer_one(self, routes: dict[str, Any]) -> None:
             path = self.path.split("?")[0]
             api = next((name for name, known in _PATHS.items() if known == path), "")
@@ -187,6 +257,7 @@ def main(argv: list[str]) -> int:
                 raise base.BadRequest(400, text)
             if "error-logprobs" in own and body.get("logprobs"):
                 raise base.BadRequest(500, "Out of range float values are not JSON compliant")
+            self.count_answer()
             if "busy" in own:
                 time.sleep(0.2)
                 if self.engine.stats.gauges[base.OPEN] > 2:

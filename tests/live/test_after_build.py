@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar, start_engine
-from tests.live.smoke_base import BASE, import_base
+from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar
 from xpukit.container.gpu_nodes import GpuNodes, NodeGroup
 from xpukit.container.run_options import RunRequest, plan_run
 from xpukit.core.errors import ExternalError
@@ -28,14 +30,11 @@ from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ImageInfo
 from xpukit.host.live import LiveHost
 from xpukit.images.after_build import Account, account_for_image
-from xpukit.images.builders import build_image
-from xpukit.images.builders.choose import Builder
 from xpukit.images.cdi import build_cdi
 from xpukit.images.cdi_file import write_cdi
 from xpukit.images.engine_flags import list_flag_names, read_label
 from xpukit.images.inventory import Inventory
-from xpukit.images.render import Sources, render_recipe
-from xpukit.images.settings import resolve_settings
+from xpukit.images.smoke_compose import find_compose, make_runner
 from xpukit.images.smoke_report import SmokeReport
 from xpukit.images.smoke_test import SmokeLimits, smoke_test
 
@@ -50,10 +49,8 @@ GROUP = 45123
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    with start_engine() as started:
-        import_base(started)
-        yield started
+def engine(closed_engine: DockerEngine) -> DockerEngine:
+    return closed_engine
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +64,11 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, daemon: DockerDaemon, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The smoke image as the builder leaves it; its id."""
-    rendered = render_recipe(
-        recipe, resolve_settings(recipe), builder="classic", sources=Sources(base_image=BASE), revision="test"
-    )
-    log = tmp_path_factory.mktemp("build") / "build.log"
-    outcome = build_image(
-        rendered, tags=(IMAGE,), builder=Builder(kind="classic"), daemon=daemon, log=log, host=LiveHost()
-    )
-    assert outcome.ok, outcome
-    return outcome.image_id
+def built(smoke_builds: dict[str, dict[str, Any]]) -> str:
+    """The smoke image as the builder left it; its id."""
+    account = json.loads((Path(smoke_builds["classic"]["directory"]) / "account.json").read_bytes())
+    assert account["built_id"] != account["image_id"]
+    return str(account["built_id"])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +80,10 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def account(built: str, daemon: DockerDaemon, recipe: Recipe, builds: Path) -> Account:
     folder = builds / "1"
     folder.mkdir()
-    return account_for_image(daemon, built, recipe, folder, tags=(IMAGE,), limits=LIMITS, hostname="here")
+    compose = make_runner(LiveHost(), daemon)
+    return account_for_image(
+        daemon, built, recipe, folder, tags=(IMAGE,), limits=LIMITS, hostname="here", compose=compose
+    )
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +117,7 @@ def test_the_smoke_image_passes_with_every_part_tried(account: Account, info: Im
         "import http.server", "start by run", "start by entrypoint", "same-environment", "arguments-pass", "healthy",
     }  # fmt: skip
     assert found["devices"] == "not-applicable"
+    assert found["start by compose"] == ("pass" if find_compose(LiveHost()) else "not-applicable")
 
 
 def test_reports_lie_in_the_build_directory(account: Account, builds: Path, info: ImageInfo) -> None:
@@ -210,10 +205,10 @@ def test_unchanged_images_are_not_tested_again(
 ) -> None:
     folder = builds / "2"
     folder.mkdir()
-    before = engine.docker("events", "--since", "1h", "--until", "0s", "--filter", "event=create").count("create")
+    since = f"{time.time():.9f}"
     again = account_for_image(daemon, built, recipe, folder, tags=(IMAGE, "xpukit-test/more:1"), limits=LIMITS)
-    after = engine.docker("events", "--since", "1h", "--until", "0s", "--filter", "event=create").count("create")
-    assert before == after
+    until = f"{time.time():.9f}"
+    assert "create" not in engine.docker("events", "--since", since, "--until", until, "--filter", "type=container")
     assert again.reused == str(builds / "1")
     assert again.image_id == account.image_id
     for name in ("smoke.json", "inventory.json", "sbom.cdx.json", "engine-flags.json"):
@@ -280,6 +275,149 @@ def test_an_image_that_does_not_start_is_a_failed_row(
     assert "127" in found.checks[-1].said
     with pytest.raises(ExternalError, match="is not there"):
         smoke_test(daemon, "xpukit-test/absent:1", recipe, limits=LIMITS)
+
+
+# An engine's image as `serve` sees it: its labels and its own parser count, not its name
+
+
+@pytest.fixture(scope="module")
+def own_engine(account: Account, engine: DockerEngine, daemon: DockerDaemon, recipe: Recipe, builds: Path) -> str:
+    """The smoke image as one of vLLM 0.21.0, whose parser is the stub's; its name says nothing."""
+    tag = derive(
+        engine, "xpukit-test/ours:7", "USER 0",
+        r"RUN printf '#!/bin/bash\nexec stub-engine \"$@\"\n' >/opt/xpukit/bin/vllm && chmod 755 /opt/xpukit/bin/vllm",
+        "USER serving", "LABEL io.xpukit.engine=vllm io.xpukit.engine-version=0.21.0",
+    )  # fmt: skip
+    argv = ("vllm", "serve")
+    answers = msgspec.structs.replace(
+        recipe.answers, engine="vllm", engine_version="0.21.0", engine_argv=argv, help_argv=(*argv, "--help")
+    )
+    # Its labels still hold the stub's flags, which are of another engine: as a first build leaves it, it has none.
+    info = daemon.inspect_image(tag)
+    assert info is not None
+    bare = derive(engine, tag, "LABEL io.xpukit.engine-flags= io.xpukit.engine-flags-sha256=", start=info.id)
+    found = daemon.inspect_image(bare)
+    assert found is not None
+    folder = builds / "ours"
+    folder.mkdir()
+    made = account_for_image(
+        daemon, found.id, msgspec.structs.replace(recipe, answers=answers), folder, tags=(tag,), smoke=False
+    )
+    assert made.flags is not None
+    assert (made.flags.method, tuple(made.flags.parsers)) == ("parser", ("vllm serve",))
+    return tag
+
+
+SERVE = ("serve", "Qwen/Qwen3-8B", "--platform", "1xB60", "--context", "4096")
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"),
+    [
+        ((), ""),
+        # Only this image's parser has these.
+        (("--stub-token-seconds", "0.01", "--fail=slow=1"), ""),
+        (("--stub-tok", "0.01"), ""),
+        (("--no-enable-prefix-caching", "-tp=1"), ""),
+        # vLLM 0.21.0 has these, and this image's parser does not.
+        (("--enable-lora",), "--enable-lora: vllm 0.21.0 has no such flag"),
+        (("--kv-transfer-config", "{}"), "--kv-transfer-config"),
+        (("--task", "embed"), "--task: vllm 0.21.0 has no such flag; removed in vllm 0.13.0"),
+        (("--dtype", "int3"), "--dtype: 'int3' is not one of auto, bfloat16"),
+        (("--stub-token-seconds", "soon"), "'soon' is not a number"),
+        (("--max-num", "4"), "--max-num: ambiguous"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_serve_asks_the_images_own_parser(
+    own_engine: str, engine: DockerEngine, flags: tuple[str, ...], refused: str
+) -> None:
+    ran = run_xpukit(engine, *SERVE, "--image", own_engine, "--form", "docker", "--", *flags)
+    if refused:
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert f"refused by vllm 0.21.0 ({own_engine}'s own parser): " in ran.stderr
+        assert refused in ran.stderr
+    else:
+        assert ran.returncode == 0, ran.stderr
+        assert "engine: vllm 0.21.0" in ran.stdout
+    # And so says the parser itself, in a container.
+    asked = subprocess.run(
+        ["docker", "--host", engine.address, "run", "--rm", "--network", "none", own_engine,
+         "python3", "-c", PARSE, "serve", "m", *flags],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert asked.returncode == (2 if refused else 0), asked.stderr
+
+
+PARSE = "import sys; sys.path.insert(0, '/opt/xpukit'); import stub_engine; stub_engine.make_parser().parse_args()"
+
+
+def test_images_without_an_engine_that_is_planned_for(own_engine: str, account: Account, engine: DockerEngine) -> None:
+    ran = run_xpukit(engine, *SERVE, "--image", IMAGE)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "its label says stub" in ran.stderr
+    ran = run_xpukit(engine, *SERVE, "--image", IMAGE, "--engine", "vllm:0.21.0")
+    assert ran.returncode == 0
+    assert "taken as vllm:0.21.0" in ran.stderr
+    ran = run_xpukit(engine, *SERVE, "--image", "xpukit-test/absent:1")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "--engine NAME:VERSION" in ran.stderr
+
+
+def test_nothing_is_started_from_an_image_that_is_not_there(engine: DockerEngine, tmp_path: Path) -> None:
+    for form in ("docker", "compose"):
+        ran = run_xpukit(
+            engine, *SERVE, "--image", "xpukit-test/absent:1", "--engine", "vllm:0.21.0",
+            "--form", form, "--run", "--out", str(tmp_path / "run"),
+        )  # fmt: skip
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert "docker pull xpukit-test/absent:1" in ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["docker", "compose"])
+def test_serve_runs_the_image_until_it_is_interrupted(
+    own_engine: str, engine: DockerEngine, form: str, tmp_path: Path
+) -> None:
+    """From the plan to checked answers, and nothing left behind. /dev/null stands in for the GPU."""
+    if form == "compose" and not shutil.which("docker-compose"):
+        pytest.skip("docker-compose is not installed")
+    saved = tmp_path / "plan.json"
+    ran = run_xpukit(engine, *SERVE, "--image", own_engine, "--save", str(saved), "--", "--stub-token-seconds", "0.0")
+    assert ran.returncode == 0, ran.stderr
+    plan = json.loads(saved.read_bytes())
+    for one in plan["machine"]["access"]:
+        one.update(render_node="/dev/null", card_node="", by_path=[], groups=[])
+    saved.write_text(json.dumps(plan))
+    # In the daemon's network namespace, where the port is published.
+    process = subprocess.Popen(
+        ["nsenter", f"--net=/proc/{engine.pid}/ns/net", sys.executable, "-m", "xpukit", "serve", "--plan", str(saved),
+         "--form", form, "--run"],
+        cwd=tmp_path, env={**os.environ, "DOCKER_HOST": engine.address, "PYTHONPATH": str(REPO)},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    watchdog = threading.Timer(90, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(("ready: ", "not ready: ")):
+                break
+        assert lines[-1].startswith("ready: "), "".join(lines)
+        [container] = engine.list_left()
+        [seen] = json.loads(engine.docker("inspect", container))
+        assert seen["Config"]["Image"] == own_engine
+        assert " ".join(["", *seen["Args"], ""]).count(" --stub-token-seconds 0.0 ") == 1
+    finally:
+        # Not SIGINT: where these tests run in the background it is ignored, by their children too.
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        watchdog.cancel()
+    assert process.returncode == 130
+    assert engine.list_left() == []
+    assert engine.docker("network", "ls", "-q", "--filter", "type=custom") == ""
 
 
 # What changed between two images

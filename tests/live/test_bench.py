@@ -238,6 +238,23 @@ def test_the_engines_own_benchmark(tmp_path: Path) -> None:
     assert "no such tokenizer" in json.loads(failing.stdout)["points"][0]["reason"]
 
 
+def test_one_batch_without_a_server(tmp_path: Path) -> None:
+    record = tmp_path / "argv.json"
+    text = f"import json, sys\njson.dump(sys.argv[1:], open({str(record)!r}, 'w'))\nprint({samples.ONE_BATCH_LOG!r})\n"
+    put_program(tmp_path, "python", text)
+    words = ["run", "--client", "sglang:0.5.9", "--one-batch", "--device", "xpu", "--model", "acme/Tiny-7B"]
+    load = ["--input", "128", "--output", "64", "--concurrency", "8", "--tp", "2", "--out", str(tmp_path / "run")]
+    found = run([*words, *load, "--json"], path=tmp_path)
+    assert found.returncode == 0, found.stderr
+    given = json.loads(record.read_text(encoding="utf-8"))
+    assert given[:2] == ["-m", "sglang.bench_one_batch"]
+    assert given[given.index("--batch-size") + 1] == "8"
+    assert given[given.index("--tp-size") + 1] == "2"
+    [point] = json.loads(found.stdout)["points"]
+    assert point["runs"][0]["one_batch"]["prefill_throughput"] > 0
+    assert run([*words[:2], "vllm", *words[3:], *load], path=tmp_path).returncode == 2
+
+
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 

@@ -27,20 +27,17 @@ from tests.live.docker_engine import (
     TINY,
     DockerEngine,
     find_processes,
+    hear_interrupts,
     import_tiny,
     kill_engine,
     list_kinds,
     start_engine,
 )
-from tests.live.smoke_base import BASE, import_base
+from tests.live.smoke_base import BASE, LIMIT_S, REPO, make_command, make_environment, run_build
 from tests.live.test_builders import find_builder
-from xpukit.host.live import LiveHost
-from xpukit.images.builders.choose import list_builders
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(400)]
 
-REPO = Path(__file__).resolve().parents[2]
-LIMIT_S = 300.0
 HEALTH_LIMIT_S = 60.0
 NOBODY = 65534
 BUILDERS = list_kinds()
@@ -61,11 +58,13 @@ vendor = "any"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    with start_engine() as started:
-        import_tiny(started)
-        import_base(started)
-        yield started
+def engine(closed_engine: DockerEngine) -> DockerEngine:
+    return closed_engine
+
+
+@pytest.fixture(scope="module")
+def built(smoke_builds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return smoke_builds
 
 
 @pytest.fixture(params=BUILDERS)
@@ -76,21 +75,6 @@ def builder(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-def make_environment(address: str, state: Path, **more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "DOCKER_CONFIG") if name in os.environ}
-    return {**kept, "DOCKER_HOST": address, "XDG_STATE_HOME": str(state), "PYTHONPATH": str(REPO), **more}
-
-
-def make_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "xpukit", "build-image", *arguments]
-
-
-def run(environment: dict[str, str], *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        make_command(*arguments), env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False, **more
-    )
 
 
 def write_recipe(folder: Path, dockerfile: str) -> str:
@@ -122,21 +106,6 @@ def find_compose() -> list[str]:
 # --- builds that succeed ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def built(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The smoke recipe by each builder: the document of --json."""
-    state, found = tmp_path_factory.mktemp("state"), {}
-    there = {offer.kind for offer in list_builders(LiveHost()) if offer.builder is not None}
-    for kind in sorted(there, key=("buildkit", "buildx", "classic").index):
-        ran = run(
-            make_environment(engine.address, state), "smoke", "--base-image", BASE, "--builder", kind, "--json",
-            "--tag", f"own/smoke-{kind}:1", "--no-smoke",
-        )  # fmt: skip
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        found[kind] = {**json.loads(ran.stdout), "state": state}
-    return found
-
-
 def test_the_document_and_what_is_kept(engine: DockerEngine, built: dict[str, dict[str, Any]], builder: str) -> None:
     document = built[builder]
     schema = json.loads((REPO / "docs" / "schemas" / "xpukit.image-1.json").read_text(encoding="utf-8"))
@@ -159,7 +128,7 @@ def test_a_rebuild_is_a_cache_hit_throughout(
     engine: DockerEngine, built: dict[str, dict[str, Any]], builder: str
 ) -> None:
     before = built[builder]
-    ran = run(
+    ran = run_build(
         make_environment(engine.address, before["state"]), "smoke", "--base-image", BASE, "--builder", builder,
         "--json", "--tag", before["tags"][0], "--no-smoke",
     )  # fmt: skip
@@ -174,11 +143,12 @@ def test_three_ways_to_start_are_one(
     """docker run, docker exec and compose: healthy, the arguments arrive, the environment is the same."""
     image = built[builder]["tags"][0]
     arguments = ["--port", "9123", "--served-model-name", "two words", "$HOME"]
-    started = engine.docker("run", "-d", image, *arguments)
+    started = engine.docker("run", "-d", "--health-interval", "1s", image, *arguments)
     # Compose replaces ${...} itself: a dollar sign is written twice there.
     asked = json.dumps([word.replace("$", "$$") for word in arguments])
     (tmp_path / "compose.yml").write_text(
         f'version: "3.7"\nservices:\n  stub:\n    image: "{image}"\n    command: {asked}\n'
+        "    healthcheck: {interval: 1s}\n"
     )
     compose = [*find_compose(), "-f", str(tmp_path / "compose.yml"), "-p", f"own{builder}"]
     environment = make_environment(engine.address, tmp_path)
@@ -226,7 +196,7 @@ def test_the_context_is_the_same_to_the_byte(tmp_path: Path, builder: str) -> No
     environment = make_environment("unix:///nowhere", tmp_path / "state", SOURCE_DATE_EPOCH="1700000000")
     trees = []
     for name in ("one", "two"):
-        ran = run(environment, "smoke", "--builder", builder, "--context", str(tmp_path / name))
+        ran = run_build(environment, "smoke", "--builder", builder, "--context", str(tmp_path / name))
         assert ran.returncode == 0, ran.stderr
         files = sorted((tmp_path / name).rglob("*"))
         trees.append(
@@ -295,59 +265,58 @@ def make_archive(folder: Path) -> None:
     (place / "index.html").write_text(f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>')
 
 
-def test_offline_from_what_was_fetched(tmp_path: Path, state: Path) -> None:
+def test_offline_from_what_was_fetched(
+    open_engine: DockerEngine, engine: DockerEngine, tmp_path: Path, state: Path
+) -> None:
     """Collected over a network that then is gone: what is built holds it, and what was changed is refused."""
     make_archive(tmp_path / "archive")
     folder, asked = tmp_path / "fetched", ("--set", "packages=xpk-hello", "--set", "wheels=xpk-demo==1.0")
     builder = find_builder("buildkit").kind
     base = "own/base:1"
-    # Not isolated: apt in the base image and pip on this machine ask the same server on loopback.
-    with start_engine(isolated=False) as engine:
-        import_base(engine)
-        with serve_folder(tmp_path / "archive") as port:
-            source = f"deb [trusted=yes] http://127.0.0.1:{port} ./"
-            dockerfile = f"FROM {BASE}\nRUN echo '{source}' >/etc/apt/sources.list\n"
-            engine.docker("build", "-t", base, "-", stdin=dockerfile.encode())
-            environment = make_environment(engine.address, state, PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
-            command = ("smoke", "--base-image", base, *asked, "--builder", builder)
-            ran = run(environment, *command, "--network", "host", "--fetch", str(folder))
-            assert ran.returncode == 0, ran.stderr
-            again = run(environment, *command, "--network", "host", "--fetch", str(folder), "--json")
-            assert "fetched " not in again.stderr
-            schema = json.loads((REPO / "docs" / "schemas" / "xpukit.image-fetch-1.json").read_text(encoding="utf-8"))
-            jsonschema.validate(json.loads(again.stdout), schema)
-        names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        assert names == {
-            "lock.toml", "base.tar", "debs/Packages", "debs/xpk-hello_2.0~x+1_all.deb", "debs/xpk-lib_2.0~x+1_all.deb",
-            "wheels/xpk_demo-1.0-py3-none-any.whl",
-        }  # fmt: skip
-    with start_engine() as engine:
-        environment = make_environment(engine.address, state)
-        command = ("smoke", "--base-image", base, *asked, "--builder", builder, "--lock", str(folder / "lock.toml"))
-        absent = run(environment, *command)
-        assert absent.returncode == 2
-        assert f"docker load -i {folder}/base.tar" in absent.stderr
-        engine.docker("load", "-i", str(folder / "base.tar"))
-        ran = run(environment, *command, "--network", "none", "--tag", "own/offline:1", "--no-smoke")
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        script = "cat /etc/xpk-hello /etc/xpk-lib && python -c 'import xpk_demo; print(xpk_demo.ANSWER)'"
-        assert engine.docker("run", "--rm", "own/offline:1", "bash", "-c", script) == "herehere42"
-        # Nothing of the repository or of the wheelhouse is in a layer.
-        left = "ls /run /tmp /var/cache/apt/archives; cat /etc/apt/sources.list"
-        assert "xpk" not in engine.docker("run", "--rm", "own/offline:1", "bash", "-c", left)
-        for name in ("debs/xpk-lib_2.0~x+1_all.deb", "wheels/xpk_demo-1.0-py3-none-any.whl"):
-            content = (folder / name).read_bytes()
-            (folder / name).write_bytes(content + b"x")
-            refused = run(environment, *command)
-            (folder / name).write_bytes(content)
-            assert (refused.returncode, f"{name} was changed" in refused.stderr) == (2, True), refused.stderr
+    # Both apt in the base image and pip on this machine ask the same server on loopback.
+    with serve_folder(tmp_path / "archive") as port:
+        source = f"deb [trusted=yes] http://127.0.0.1:{port} ./"
+        dockerfile = f"FROM {BASE}\nRUN echo '{source}' >/etc/apt/sources.list\n"
+        open_engine.docker("build", "-t", base, "-", stdin=dockerfile.encode())
+        environment = make_environment(open_engine.address, state, PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
+        command = ("smoke", "--base-image", base, *asked, "--builder", builder)
+        ran = run_build(environment, *command, "--network", "host", "--fetch", str(folder))
+        assert ran.returncode == 0, ran.stderr
+        again = run_build(environment, *command, "--network", "host", "--fetch", str(folder), "--json")
+        assert "fetched " not in again.stderr
+        schema = json.loads((REPO / "docs" / "schemas" / "xpukit.image-fetch-1.json").read_text(encoding="utf-8"))
+        jsonschema.validate(json.loads(again.stdout), schema)
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "lock.toml", "base.tar", "debs/Packages", "debs/xpk-hello_2.0~x+1_all.deb", "debs/xpk-lib_2.0~x+1_all.deb",
+        "wheels/xpk_demo-1.0-py3-none-any.whl",
+    }  # fmt: skip
+    environment = make_environment(engine.address, state)
+    command = ("smoke", "--base-image", base, *asked, "--builder", builder, "--lock", str(folder / "lock.toml"))
+    absent = run_build(environment, *command)
+    assert absent.returncode == 2
+    assert f"docker load -i {folder}/base.tar" in absent.stderr
+    engine.docker("load", "-i", str(folder / "base.tar"))
+    ran = run_build(environment, *command, "--network", "none", "--tag", "own/offline:1", "--no-smoke")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    script = "cat /etc/xpk-hello /etc/xpk-lib && python -c 'import xpk_demo; print(xpk_demo.ANSWER)'"
+    assert engine.docker("run", "--rm", "own/offline:1", "bash", "-c", script) == "herehere42"
+    # Nothing of the repository or of the wheelhouse is in a layer.
+    left = "ls /run /tmp /var/cache/apt/archives; cat /etc/apt/sources.list"
+    assert "xpk" not in engine.docker("run", "--rm", "own/offline:1", "bash", "-c", left)
+    for name in ("debs/xpk-lib_2.0~x+1_all.deb", "wheels/xpk_demo-1.0-py3-none-any.whl"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content + b"x")
+        refused = run_build(environment, *command)
+        (folder / name).write_bytes(content)
+        assert (refused.returncode, f"{name} was changed" in refused.stderr) == (2, True), refused.stderr
 
 
 # --- builds that fail ------------------------------------------------------------------------------------------------
 
 
 def test_bad_base(engine: DockerEngine, state: Path, builder: str) -> None:
-    ran = run(
+    ran = run_build(
         make_environment(engine.address, state), "smoke", "--builder", builder, "--base-image", "registry.invalid/no:1"
     )
     assert ran.returncode == 4
@@ -362,7 +331,7 @@ def test_failing_step(engine: DockerEngine, state: Path, tmp_path: Path, builder
         tmp_path / "own",
         "FROM {{ base_image }}\nRUN n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo line $n; done; ls /absent\n",
     )
-    ran = run(make_environment(engine.address, state), recipe, "--builder", builder)
+    ran = run_build(make_environment(engine.address, state), recipe, "--builder", builder)
     assert ran.returncode == 4
     assert "ls /absent" in ran.stdout.splitlines()[1]
     assert "| exit code 2\n" in ran.stdout
@@ -376,12 +345,12 @@ def test_failing_step(engine: DockerEngine, state: Path, tmp_path: Path, builder
 
 
 def test_no_daemon(state: Path, tmp_path: Path, builder: str) -> None:
-    ran = run(make_environment(f"unix://{tmp_path}/none", state), "smoke", "--builder", builder)
+    ran = run_build(make_environment(f"unix://{tmp_path}/none", state), "smoke", "--builder", builder)
     assert (ran.returncode, ran.stdout) == (4, "")
     assert "the socket is not there" in ran.stderr
     assert "systemctl start docker" in ran.stderr
     assert not state.exists()
-    said = run(make_environment(f"unix://{tmp_path}/none", state), "smoke", "--builder", builder, "--json")
+    said = run_build(make_environment(f"unix://{tmp_path}/none", state), "smoke", "--builder", builder, "--json")
     assert json.loads(said.stdout)["error"]["exit_code"] == 4
 
 
@@ -407,7 +376,7 @@ def test_disk_full(state: Path, tmp_path: Path, builder: str) -> None:
     recipe = write_recipe(tmp_path / "own", "FROM {{ base_image }}\nRUN dd if=/dev/zero of=/big bs=1M count=200\n")
     with start_engine(data_mb=80) as small:
         import_tiny(small)
-        ran = run(make_environment(small.address, state), recipe, "--builder", builder)
+        ran = run_build(make_environment(small.address, state), recipe, "--builder", builder)
         assert ran.returncode == 4
         assert "likely: out of disk space where Docker keeps its data" in ran.stdout
         assert small.list_left() == []
@@ -415,7 +384,7 @@ def test_disk_full(state: Path, tmp_path: Path, builder: str) -> None:
 
 def test_network_none(engine: DockerEngine, state: Path, tmp_path: Path, builder: str) -> None:
     recipe = write_recipe(tmp_path / "own", "FROM {{ base_image }}\nRUN bash -c 'echo > /dev/tcp/192.0.2.1/80'\n")
-    ran = run(make_environment(engine.address, state), recipe, "--builder", builder, "--network", "none")
+    ran = run_build(make_environment(engine.address, state), recipe, "--builder", builder, "--network", "none")
     assert ran.returncode == 4
     assert "likely: no network" in ran.stdout
 
@@ -452,7 +421,9 @@ def test_ctrl_c(engine: DockerEngine, state: Path, tmp_path: Path, builder: str)
 def start_build(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """With -v, so that the output of steps is seen."""
     command = [sys.executable, "-m", "xpukit", "-v", "build-image", *arguments]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        hear_interrupts(command), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield child
     finally:

@@ -18,6 +18,7 @@ from tests.live.docker_engine import (
     TINY,
     DockerEngine,
     find_processes,
+    hear_interrupts,
     import_tiny,
     kill_engine,
     list_kinds,
@@ -46,10 +47,8 @@ LABEL from=dockerfile
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    with start_engine() as started:
-        import_tiny(started)
-        yield started
+def engine(closed_engine: DockerEngine) -> DockerEngine:
+    return closed_engine
 
 
 @pytest.fixture(params=list_kinds())
@@ -318,8 +317,9 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_cancels_and_leaves_nothing(engine: DockerEngine, builder: Builder, tmp_path: Path) -> None:
     before = sorted(engine.docker("images", "-aq", "--no-trunc").split())
+    argv = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), engine.address, builder.kind, str(tmp_path / "log")],
+        hear_interrupts([*argv, engine.address, builder.kind, str(tmp_path / "log")]),
         stdout=subprocess.PIPE, text=True, cwd=REPO,
     )  # fmt: skip
     try:

@@ -108,7 +108,10 @@ def test_each_failure_is_caught(failure: str) -> None:
 
 def test_every_failure_of_the_stub_is_tried() -> None:
     tried = {name.partition("=")[0] for names in EXPECTED for name in names.split(",")}
-    assert set(FAILURES) - tried == {"openapi", "start", "kv-too-small"}
+    others = {"openapi", "start", "kv-too-small", "kv"}
+    # Those of test_bench_stress.py and test_bench_context.py.
+    others |= {"oom-above", "forget", "slower", "leak", "kv-leak", "break-after", "wrong-after", "preempt"}
+    assert set(FAILURES) - tried == others
 
 
 def test_an_engine_that_dies_meanwhile_fails() -> None:
@@ -248,6 +251,14 @@ def test_serve_run_offers_the_retry_that_the_log_suggests(served: Any) -> None:
         assert process.returncode == 4
     assert "[XPK-LOG-KV-CACHE-TOO-SMALL]" in out
     assert "the log suggests --max-model-len 2048" in out
+
+
+def test_serve_run_takes_the_retry_where_it_is_asked_to(served: Any) -> None:
+    with served("kv=5000", "--retry") as process:
+        lines = read_until(process, "ready: ")
+        assert process.poll() is None
+    assert "starting again with --context 5000, as the log suggests" in lines
+    assert "  context limit  5000 tokens" in lines
 
 
 def test_a_watched_program_passes_its_output_on_and_ends_with_all_its_children(

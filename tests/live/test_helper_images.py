@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.docker_engine import DockerEngine, import_debian, start_engine
+from tests.live.docker_engine import DEBIAN, DockerEngine
 from xpukit.facts.recipes import load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.images.build import BuilderKind, Rendered
@@ -122,26 +121,9 @@ def test_entry_point_passes_everything_on(
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Iterator[str]:
-    """A bridge for the daemon alone: with the default one it would take away that of a daemon which runs here."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root and ip (Debian: iproute2)")
-    name = f"xph{os.getpid() % 100000}"
-    for argv in (["link", "add", name, "type", "bridge"], ["addr", "add", "169.254.213.1/24", "dev", name]):
-        if subprocess.run(["ip", *argv], capture_output=True, timeout=20, check=False).returncode:
-            subprocess.run(["ip", "link", "del", name], capture_output=True, timeout=20, check=False)
-            pytest.skip("no bridge can be made here")
-    try:
-        yield name
-    finally:
-        subprocess.run(["ip", "link", "del", name], capture_output=True, timeout=20, check=False)
-
-
-@pytest.fixture(scope="module")
-def engine(bridge: str) -> Iterator[DockerEngine]:
-    with start_engine(isolated=False, options=(f"--bridge={bridge}", "--iptables=false")) as running:
-        import_debian(running, "debian:12-slim")
-        yield running
+def engine(open_engine: DockerEngine) -> DockerEngine:
+    open_engine.docker("tag", DEBIAN, "debian:12-slim")
+    return open_engine
 
 
 def take_port() -> int:
@@ -173,7 +155,7 @@ def try_smoke(engine: DockerEngine, image: str, name: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def run(engine: DockerEngine, *arguments: str) -> Iterator[str]:
-    container = engine.docker("run", "-d", "--network", "host", *arguments)
+    container = engine.docker("run", "-d", "--network", "host", "--health-interval", "1s", *arguments)
     try:
         yield container
     finally:

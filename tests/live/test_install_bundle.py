@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.chroot_machine import CACHE, DEBOOTSTRAP_LIMIT_S, REPO, SUITE, Machine, skip_without_root
+from tests.live.chroot_machine import REPO, Machine, make_python_base, skip_without_root
 from xpukit.host.live import LiveHost
 from xpukit.install.bundle.manifest import HEAD_FILES, KEY, MANIFEST, SIGNATURE, hash_file
 from xpukit.install.bundle.refusal import RefusedBundleError
@@ -84,29 +83,6 @@ class Made:
         with tarfile.open(self.bundle) as archive:
             archive.extractall(tree)
         return tree
-
-
-def make_python_base() -> Path:
-    """A Debian tree with Python 3 and nothing of the stack; made once."""
-    base = CACHE / f"install-base-{SUITE}-python"
-    if not (base / "ready").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".install-python-", dir=CACHE))
-        made = subprocess.run(
-            ["debootstrap", "--variant=minbase", "--include=python3", SUITE, str(part / "tree")],
-            capture_output=True, text=True, timeout=DEBOOTSTRAP_LIMIT_S, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            shutil.rmtree(part)
-            pytest.skip(f"debootstrap fails here: {made.stdout.splitlines()[-1:]}")
-        (part / "tree/etc/apt/sources.list").write_text("")
-        for pattern in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*"):
-            for file in (part / "tree").glob(pattern):
-                file.unlink()
-        (part / "ready").write_text("")
-        shutil.rmtree(base, ignore_errors=True)
-        part.rename(base)
-    return base / "tree"
 
 
 def call(*argv: str | Path, cwd: Path = REPO, check: int | None = 0) -> subprocess.CompletedProcess[str]:

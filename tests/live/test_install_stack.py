@@ -153,7 +153,9 @@ def test_an_upgrade_is_taken_back_and_settings_stay(machine: Machine) -> None:
 
 
 def test_undo_does_not_take_what_others_came_to_need(machine: Machine) -> None:
-    machine.add_packages((TinyPackage("xpk-good"), TinyPackage("xpk-user", depends="xpk-good")))
+    good = TinyPackage("xpk-good", postinst="getent group xpk-left || groupadd -r xpk-left")
+    machine.add_packages((good, TinyPackage("xpk-user", depends="xpk-good")))
+    packages = machine.list_packages()
     machine.install("apply", "--stack", str(machine.write_stack(stack_of("xpk-good"))), *SOURCE, "--yes")
     install = ["chroot", str(machine.root), "dpkg", "-i", "/opt/repository/xpk-user_1.0_amd64.deb"]
     subprocess.run(install, check=True, capture_output=True)
@@ -161,6 +163,14 @@ def test_undo_does_not_take_what_others_came_to_need(machine: Machine) -> None:
     document = machine.install_json("undo", "--yes", check=1)
     assert "xpk-user depends on xpk-good" in document["refused"][0]["why"]
     assert machine.snapshot() == applied
+    # By force neither: dpkg says why, and once that package is gone the undo goes on.
+    forced = machine.install("undo", "--yes", "--force", check=4)
+    assert "xpk-user depends on xpk-good" in forced.stderr
+    assert machine.list_packages()["xpk-good"].endswith("ii ")
+    machine.chroot("dpkg", "--purge", "xpk-user")
+    undone = machine.install("undo", "--yes")
+    assert machine.list_packages() == packages
+    assert "made the group xpk-left: it stays" in undone.stderr
 
 
 def test_held_by_another_dpkg_or_another_xpukit(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar
 from tests.live.newer_tools import COMPOSE, QUADLET, find_newer
 from tests.live.smoke_base import BASE, import_base
 from tests.unit.serve.form_plans import DATA, LINES, SEVERAL, load_plan
+from tests.unit.serve.form_words import HARD, fill_in, find_odd, read_compose, render_words
 from xpukit.container.gpu_nodes import NodeGroup
 from xpukit.core.errors import UsageError
 from xpukit.core.units import parse_cpu_list
@@ -155,6 +157,73 @@ def read_command(text: str) -> list[str]:
     words = re.findall(r'"(?:\\.|[^"\\])*"|\S+', text)
     plain = [json.loads(re.sub(r"\\x(..)", r"\\u00\1", word)) if word.startswith('"') else word for word in words]
     return [word.replace("%%", "%").replace("$$", "$") for word in plain]
+
+
+@pytest.mark.parametrize("name", ["nvidia", "direct"])
+@pytest.mark.parametrize("form", ["shell", "docker", "podman"])
+def test_bash_gets_every_word(form: str, name: str, tmp_path: Path) -> None:
+    script = tmp_path / "start.sh"
+    script.write_text(render_words(form, HARD, name=name), encoding="utf-8")
+    program = tmp_path / ("lmdeploy" if form == "shell" else form)
+    program.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
+    program.chmod(0o755)
+    ran = subprocess.run(
+        ["bash", str(script)],
+        env={**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert find_odd(ran.stdout.decode().split("\0")[:-1]) == list(HARD)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_compose_gets_every_word(version: str, tmp_path: Path) -> None:
+    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    path = tmp_path / "compose.yaml"
+    path.write_text(render_words("compose", HARD, name="direct"), encoding="utf-8")
+    ran = run(*tool, "-f", path, "config", *(["--format", "json"] if version == "v2" else []))
+    assert ran.returncode == 0, ran.stderr
+    # It writes signs doubled again; 1.29 also writes a NEL as it is, which reads as a line's end.
+    read = find_odd(read_compose(ran.stdout))
+    assert [word if version == "v2" else word.replace("\x85", " ") for word in HARD] == read
+
+
+def split_as_systemd(text: str) -> list[str]:
+    """The words of a setting, by the function that systemd itself reads units with."""
+    libraries = sorted(Path("/usr/lib").glob("*/systemd/libsystemd-shared-*.so"))
+    if not libraries:
+        pytest.skip("no libsystemd-shared here (Debian: systemd)")
+    library = ctypes.CDLL(str(libraries[-1]))
+    # EXTRACT_CUNESCAPE and EXTRACT_UNQUOTE of src/basic/extract-word.h
+    flags = 1 << 1 | 1 << 5
+    kept = ctypes.create_string_buffer(text.encode())
+    at, word = ctypes.c_char_p(ctypes.addressof(kept)), ctypes.c_char_p()
+    found = []
+    while (said := library.extract_first_word(ctypes.byref(at), ctypes.byref(word), None, flags)) > 0:
+        found.append((word.value or b"").decode())
+    assert said == 0
+    return found
+
+
+@pytest.mark.parametrize("name", ["direct", "one", "native"])
+def test_systemd_gets_every_word(name: str) -> None:
+    text = render_words("systemd", HARD, name=name).replace("\\\n", " ")
+    [line] = [line for line in text.split("\n") if line.startswith("ExecStart=")]
+    words = split_as_systemd(line.removeprefix("ExecStart="))
+    assert find_odd([fill_in(word) for word in words]) == list(HARD)
+
+
+@pytest.mark.slow
+def test_quadlet_gets_every_word(tmp_path: Path) -> None:
+    hard = [word for word in HARD if word]
+    (tmp_path / "xpukit.container").write_text(render_words("quadlet", hard, name="direct"), encoding="utf-8")
+    ran = subprocess.run(
+        [*find_newer(QUADLET), "--dryrun"],
+        env={**os.environ, "QUADLET_UNIT_DIRS": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    [line] = [line for line in ran.stdout.split("\n") if line.startswith("ExecStart=")]
+    # Its own words before them have specifiers.
+    assert [fill_in(word) for word in find_odd(split_as_systemd(line.removeprefix("ExecStart=")))] == hard
 
 
 def plan_here(plan: Plan) -> Plan:
@@ -389,7 +458,7 @@ def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path:
     """Worker first: it waits for the head; the engine starts when both are there, and tear-down ends all."""
     rays = find_ray()
     written = write("ray", "ray", tmp_path, log_file="engine.log")
-    head, worker, end = written
+    head, worker, _, end = written
     programs = tmp_path / "bin"
     programs.mkdir()
     counted = 'python3 -c \'import ray; ray.init(address="auto"); print("joined", len(ray.nodes()))\'\n'
@@ -473,7 +542,7 @@ def test_swarm_scripts_join_real_containers(tmp_path: Path) -> None:
         make_ray_image(engine, rays)
         plan = plan_here(msgspec.convert(json.loads(text), Plan))
         files = render_form("swarm-ray", plan, FormOptions())
-        head, worker, end = write_files(files, tmp_path)
+        head, worker, _, end = write_files(files, tmp_path)
         environment = {**ENVIRONMENT, "DOCKER_HOST": engine.address}
         watching: list[subprocess.Popen[bytes]] = []
         try:

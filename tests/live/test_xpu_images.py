@@ -19,12 +19,14 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.live.docker_engine import DockerEngine, import_debian, import_tiny, make_debian_tar, start_engine
-from xpukit.facts.recipes import load_recipe
+from tests.live.docker_engine import DockerEngine, make_debian_tar
+from tests.live.smoke_base import BASE
+from xpukit.facts.recipes import list_recipes, load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.live import LiveHost
 from xpukit.images.build import BuilderKind, Rendered
@@ -32,8 +34,9 @@ from xpukit.images.builders import build_image
 from xpukit.images.builders.choose import list_builders
 from xpukit.images.builders.context import write_context
 from xpukit.images.context import split_linked
-from xpukit.images.render import Sources, render_recipe
+from xpukit.images.render import render_recipe
 from xpukit.images.settings import resolve_settings
+from xpukit.images.sources import Sources
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
@@ -42,6 +45,8 @@ CASES = [(name, variant.name) for name in RECIPES for variant in load_recipe(nam
 BUILDERS: tuple[BuilderKind, ...] = ("buildkit", "classic")
 PLAIN, ONEAPI = "xpukit-test/debian:12", "xpukit-test/debian-oneapi:12"
 HEALTH_LIMIT_S = 60.0
+# The image's own check, asked each second.
+OFTEN = ("--network", "none", "--health-interval", "1s")
 # Bash's own, and what differs between any two containers; LC_CTYPE is set by Python for itself.
 OF_NO_IMPORT = {"HOSTNAME", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", "TERM"}
 SAY = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -91,6 +96,19 @@ def write_all(folder: Path) -> list[Path]:
     return contexts
 
 
+def write_others(folder: Path) -> list[Path]:
+    """The recipes that have tests of their own elsewhere."""
+    contexts = []
+    for name in sorted(set(list_recipes()) - set(RECIPES)):
+        for variant in ("", *(variant.name for variant in load_recipe(name).variants)):
+            for builder in BUILDERS:
+                place = folder / f"{name}-{variant}-{builder}-online"
+                kept, _ = split_linked(render(name, variant=variant, builder=builder))
+                write_context(kept, place, epoch=0)
+                contexts.append(place)
+    return contexts
+
+
 @pytest.mark.slow
 def test_linters_have_nothing_to_say(tmp_path: Path) -> None:
     contexts = write_all(tmp_path)
@@ -105,51 +123,40 @@ def test_linters_have_nothing_to_say(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Iterator[str]:
-    """A bridge for the daemon alone: with the default one it would take away that of a daemon which runs here."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root and ip (Debian: iproute2)")
-    name = f"xpx{os.getpid() % 100000}"
-    for argv in (["link", "add", name, "type", "bridge"], ["addr", "add", "169.254.214.1/24", "dev", name]):
-        if subprocess.run(["ip", *argv], capture_output=True, timeout=20, check=False).returncode:
-            subprocess.run(["ip", "link", "del", name], capture_output=True, timeout=20, check=False)
-            pytest.skip("no bridge can be made here")
-    try:
-        yield name
-    finally:
-        subprocess.run(["ip", "link", "del", name], capture_output=True, timeout=20, check=False)
-
-
-@pytest.fixture(scope="module")
-def engine(bridge: str) -> Iterator[DockerEngine]:
+def engine(open_engine: DockerEngine) -> DockerEngine:
     # The network of this machine: packages are fetched once, and the classic builder gets them from a loopback port.
-    with start_engine(isolated=False, options=(f"--bridge={bridge}", "--iptables=false")) as running:
-        yield running
+    return open_engine
 
 
 @pytest.fixture(scope="module")
-def bases(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Debian as it is, and with a folder like oneAPI's."""
-    import_debian(engine, PLAIN)
+def bases(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+    """Debian as it is, and with a folder like oneAPI's, for each builder. The classic one starts where Python is there
+    already: it has a stage more, and each would install it again.
+    """
     place = tmp_path_factory.mktemp("oneapi")
     (place / "setvars.sh").write_text(SETVARS)
     (place / "probe").write_text("#!/bin/bash\necho probe of $ONEAPI_ROOT\n")
     (place / "probe").chmod(0o755)
     (place / "Dockerfile").write_text(
-        f"FROM {PLAIN}\nCOPY setvars.sh /opt/intel/oneapi/\nCOPY probe /opt/intel/oneapi/bin/oneapi-probe\n"
+        "ARG base\nFROM $base\nCOPY setvars.sh /opt/intel/oneapi/\nCOPY probe /opt/intel/oneapi/bin/oneapi-probe\n"
     )
-    engine.docker("build", "-q", "-t", ONEAPI, str(place))
-    return PLAIN, ONEAPI
+    found = {}
+    for builder, base in (("buildkit", PLAIN), ("classic", BASE)):
+        found[builder] = f"{ONEAPI}-{builder}"
+        engine.docker("build", "-q", "--build-arg", f"base={base}", "-t", found[builder], str(place))
+    return PLAIN, found
 
 
 @pytest.fixture(scope="module")
-def debs(engine: DockerEngine, bases: tuple[str, str]) -> Path:
+def debs(engine: DockerEngine, bases: tuple[str, dict[str, str]]) -> Path:
     """A flat repository of what the two recipes install and what that needs, for this very base; made once, kept."""
-    names = sorted({*render("platform", variant="debian").apt_packages, *render_stub(bases[1]).apt_packages})
+    names = sorted(
+        {*render("platform", variant="debian").apt_packages, *render_stub(bases[1]["buildkit"]).apt_packages}
+    )
     stat = make_debian_tar().stat()
     key = hashlib.sha256(f"{names} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XPUKIT_TEST_CACHE", "/var/tmp/xpukit-test-cache"))
-    kept = cache / f"xpu-debs-{key}"
+    kept = cache / f"xpu-debs-1-{key}"
     if kept.exists():
         return kept
     part = cache / f".{kept.name}.{os.getpid()}"
@@ -159,21 +166,28 @@ def debs(engine: DockerEngine, bases: tuple[str, str]) -> Path:
         apt-get update
         apt-get install -y --no-install-recommends --download-only {" ".join(names)}
         cp /var/cache/apt/archives/*.deb /out/
-        apt-get install -y --no-install-recommends apt-utils
-        cd /out && apt-ftparchive packages . >Packages
         """
     argv = ["docker", "--host", engine.address, "run", "--rm", "--network", "host", "-v", f"{part}:/out", PLAIN]
     ran = subprocess.run([*argv, "bash", "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=280, check=False)  # fmt: skip
     if ran.returncode:
         shutil.rmtree(part)
         pytest.skip(f"no Debian archive can be reached: {ran.stderr.splitlines()[-1:]}")
+    (part / "Packages").write_text("\n".join(describe_deb(path) for path in sorted(part.glob("*.deb"))))
     part.replace(kept)
     return kept
 
 
+def describe_deb(path: Path) -> str:
+    """Its stanza in the repository's index."""
+    control = subprocess.run(["dpkg-deb", "-f", path], capture_output=True, text=True, timeout=60, check=True).stdout
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{control}Filename: ./{path.name}\nSize: {len(content)}\nSHA256: {digest}\n"
+
+
 @pytest.fixture(scope="module")
 def debs_url(debs: Path) -> Iterator[str]:
-    """The same folder served on a loopback port: the classic builder cannot mount one."""
+    """The same folder as a repository that somebody serves, here on loopback."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -243,22 +257,33 @@ def test_both_builders_can_read_every_recipe(engine: DockerEngine, tmp_path: Pat
     """What `docker build --check` of newer clients does first: the builder's own parser reads the whole file. It then
     says that the stage asked for is not there, and builds nothing.
     """
-    import_tiny(engine)
-    for place in write_all(tmp_path):
+
+    def ask(place: Path) -> tuple[str, int, str]:
         # Debian's own client speaks BuildKit without the buildx plugin.
         buildkit = "-buildkit-" in place.name
         argv = ["/usr/bin/docker", "--host", engine.address, "build", "--target", "no-such-stage", str(place)]
         env = {**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0"}
-        ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env, check=False)
-        assert ran.returncode != 0
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=env, check=False)
         wanted = "target stage" if buildkit else "failed to reach build target no-such-stage"
-        assert wanted in ran.stderr, f"{place.name}: {ran.stderr}"
+        return wanted, ran.returncode, ran.stderr
+
+    contexts = [*write_all(tmp_path), *write_others(tmp_path)]
+    # Each asks the client's start more than the daemon.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for place, (wanted, code, said) in zip(contexts, pool.map(ask, contexts), strict=True):
+            assert code != 0, place.name
+            assert wanted in said, f"{place.name}: {said}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_platform_of_debian(
-    engine: DockerEngine, bases: tuple[str, str], debs: Path, debs_url: str, builder: BuilderKind, tmp_path: Path
+    engine: DockerEngine,
+    bases: tuple[str, dict[str, str]],
+    debs: Path,
+    debs_url: str,
+    builder: BuilderKind,
+    tmp_path: Path,
 ) -> None:
     rendered = render(
         "platform", f"base_image={bases[0]}", variant="debian", builder=builder,
@@ -286,16 +311,21 @@ def test_platform_of_debian(
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_vllm_runtime_starts_the_same_in_every_way(
-    engine: DockerEngine, bases: tuple[str, str], debs: Path, debs_url: str, builder: BuilderKind, tmp_path: Path
+    engine: DockerEngine,
+    bases: tuple[str, dict[str, str]],
+    debs: Path,
+    builder: BuilderKind,
+    tmp_path: Path,
 ) -> None:
-    rendered = render_stub(bases[1], builder, choose_sources(builder, debs, debs_url))
+    # The classic builder cannot mount the folder: it is served while the build runs.
+    rendered = render_stub(bases[1][builder], builder, Sources(apt_repo=str(debs)))
     image = build(engine, rendered, tmp_path)
     checks = read_checks(engine, image)
     assert {name for name, verdict in checks.items() if verdict == "skipped"} == {"devices", "kernels"}
     assert {verdict for name, verdict in checks.items() if name not in ("devices", "kernels")} == {"ok"}
     run = ("run", "--rm", "--network", "none")
 
-    server = engine.docker("run", "-d", "--network", "none", image, "some/model", "--served-model-name", "m 1")
+    server = engine.docker("run", "-d", *OFTEN, image, "some/model", "--served-model-name", "m 1")
     try:
         assert await_health(engine, server) == "healthy"
         first = engine.docker("exec", server, "cat", "/proc/1/environ").rstrip("\0").split("\0")
@@ -344,7 +374,7 @@ def test_vllm_runtime_starts_the_same_in_every_way(
     if builder == "classic":  # its health check is the same file
         return
     # The health check follows the port of the arguments.
-    other = engine.docker("run", "-d", "--network", "none", "--init", image, "serve", "m", "--port", "9000")
+    other = engine.docker("run", "-d", *OFTEN, "--init", image, "serve", "m", "--port", "9000")
     try:
         assert await_health(engine, other) == "healthy"
     finally:

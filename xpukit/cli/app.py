@@ -22,9 +22,11 @@ from xpukit.cli import (
     doctor,
     evaluate,
     exporter,
+    fleet,
     install,
     monitor,
     probe,
+    rotate,
     run_image,
     serve,
     sysinfo,
@@ -48,9 +50,11 @@ app.command("doctor", help=doctor.HELP)(doctor.doctor)
 app.command("serve", help=serve.HELP)(serve.serve)
 app.add_typer(bench.app, name="bench", help=bench.GROUP_HELP)
 app.command("check", help=check.HELP)(check.check)
+app.command("rotate", help=rotate.HELP)(rotate.rotate)
 app.command("run-image", help=run_image.HELP)(run_image.run_image)
 app.command("cdi", help=cdi.HELP)(cdi.cdi)
 app.command("exporter", help=exporter.HELP)(exporter.exporter)
+app.add_typer(fleet.app, name="fleet", help=fleet.HELP)
 app.add_typer(monitor.app, name="monitor", help=monitor.HELP)
 app.add_typer(install.app, name="install", help=install.HELP)
 app.add_typer(baseline.app, name="baseline", help=baseline.HELP)
@@ -131,7 +135,7 @@ def _invoke(session: Session, argv: list[str]) -> int:
     except UnrecordedQuestionError as err:
         if session.debug:
             traceback.print_exc()
-        hint = "record again with: xpukit --record DIR " + (argv[0] if argv else "probe")
+        hint = f"record again with: xpukit --record DIR {session.command or 'probe'}"
         return _report(session, "UnrecordedQuestion", str(err), hint, ExitCode.COULD_NOT_JUDGE)
     except BrokenPipeError:
         raise

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from xpukit.cli import bench_limit, bench_log, bench_run
+from xpukit.cli import bench_context, bench_limit, bench_log, bench_run, bench_stress
 from xpukit.cli.bench_group import PRINT, BenchGroup
 from xpukit.cli.build_image_group import BuildCommand
 from xpukit.cli.session import JsonOption, current_session
@@ -16,7 +16,8 @@ GROUP_HELP = "Measure a server under load, judge what was measured."
 HELP = "Print the engine's own benchmark command for a load, checked against its version."
 EPILOG = (
     "`xpukit bench run` measures, `xpukit bench log FILE...` judges what was measured, `xpukit bench find-limit` looks "
-    "for the highest rate that keeps a promise (see their --help)."
+    "for the highest rate that keeps a promise, `xpukit bench stress` loads a server until something gets worse, "
+    "`xpukit bench context` finds the longest request that really serves (see their --help)."
 )
 SCHEMA = "xpukit.bench-command/1"
 
@@ -24,6 +25,8 @@ app = typer.Typer(cls=BenchGroup, rich_markup_mode=None, add_completion=False)
 app.command("log", help=bench_log.HELP)(bench_log.bench_log)
 app.command("run", help=bench_run.HELP)(bench_run.bench_run)
 app.command("find-limit", help=bench_limit.HELP)(bench_limit.bench_limit)
+app.command("stress", help=bench_stress.HELP)(bench_stress.bench_stress)
+app.command("context", help=bench_context.HELP)(bench_context.bench_context)
 
 
 @app.command(PRINT, cls=BuildCommand, hidden=True, help=HELP, epilog=EPILOG)

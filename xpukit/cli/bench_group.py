@@ -1,4 +1,4 @@
-"""`bench MODEL` and `bench log|run|find-limit` under one name: what is no subcommand is a model."""
+"""`bench MODEL` and `bench log|run|find-limit|stress|context` under one name: what is no subcommand is a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typer.core import TyperGroup
 
 PRINT = "print"
 # The subcommands as options, for who looks for them there.
-_SPELLINGS = {"--log": "log", "--run": "run", "--find-limit": "find-limit"}
+_SPELLINGS = {
+    "--log": "log",
+    "--run": "run",
+    "--find-limit": "find-limit",
+    "--stress": "stress",
+    "--context": "context",
+}
 
 
 class BenchGroup(TyperGroup):

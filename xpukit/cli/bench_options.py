@@ -41,6 +41,24 @@ ArrivalOption = Annotated[str, typer.Option("--arrival", help="Of requests at a 
 PrefixOption = Annotated[
     float, typer.Option("--shared-prefix", metavar="SHARE", help="Of every prompt, the same for all: 0 to 1.")
 ]
+ServeOption = Annotated[
+    str, typer.Option("--serve", metavar="WORDS", help="Start what 'xpukit serve WORDS' plans, and end it afterwards.")
+]
+PlanOption = Annotated[
+    Path | None, typer.Option("--plan", metavar="FILE", help="Likewise, of a saved plan (xpukit serve --save).")
+]
+FormOption = Annotated[str, typer.Option("--form", "-f", help="How it is started: shell, docker or podman.")]
+NameOption = Annotated[str, typer.Option("--name", help="Of the containers that are started.")]
+ModelDirOption = Annotated[
+    list[str] | None, typer.Option("--model-dir", metavar="DIR[:INSIDE]", help="Mount in them, read-only.")
+]
+ReadyOption = Annotated[
+    float | None, typer.Option("--ready-timeout", min=1, metavar="SECONDS", help="For a start. [3600]")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where results are kept. [a new directory]")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 _LIMIT_BYTES = 256 << 20
 
 

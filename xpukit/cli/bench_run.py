@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from xpukit.cli.bench_options import (
@@ -15,8 +16,11 @@ from xpukit.cli.bench_options import (
     EosOption,
     HardwareOption,
     KeyOption,
+    ModelDirOption,
+    NameOption,
     PrefixOption,
     QuantizationOption,
+    ReadyOption,
     ReferenceOption,
     StrictOption,
     TpOption,
@@ -28,10 +32,13 @@ from xpukit.cli.bench_options import (
     read_key,
     read_references,
 )
-from xpukit.cli.session import JsonOption, current_session
+from xpukit.cli.session import JsonOption, Session, current_session
 from xpukit.core.errors import UsageError
 
-HELP = "Measure a running server: one load, or a matrix of them from a file; keep, judge and compare the results."
+if TYPE_CHECKING:
+    from xpukit.operate.bench.run_matrix import Measure, Predict
+
+HELP = "Measure servers: one load, or a matrix of them from a file; keep, judge and compare the results."
 
 
 def bench_run(
@@ -52,6 +59,11 @@ def bench_run(
     container: Annotated[
         str, typer.Option("--container", metavar="NAME", help="The engine's benchmark runs inside this one.")
     ] = "",
+    one_batch: Annotated[
+        bool,
+        typer.Option("--one-batch", help="SGLang's benchmark without a server; --concurrency is the batch's size."),
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="What that runs on, as xpu.")] = "",
     scenario: Annotated[str, typer.Option("--scenario", help="A load by its name.")] = "",
     input_len: Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")] = None,
     output_len: Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")] = None,
@@ -72,6 +84,16 @@ def bench_run(
     api_key_env: KeyOption = "",
     ignore_eos: EosOption = True,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
+    form: Annotated[
+        str, typer.Option("--form", "-f", help="Start models without an address so: shell, docker or podman.")
+    ] = "",
+    name: NameOption = "xpukit-bench",
+    model_dir: ModelDirOption = None,
+    ready_s: ReadyOption = None,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Put what this saved plan predicts beside the results."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where results are kept. [bench-<time>]")
     ] = None,
@@ -88,7 +110,9 @@ def bench_run(
     session = current_session()
     session.take(json=json)
     session.require_live("bench run")
+    from xpukit.cli.bench_engine import StartChoice
     from xpukit.cli.bench_measure import EngineChoice, measure_builtin, measure_with_engine
+    from xpukit.cli.bench_start import EngineRow
     from xpukit.cli.bench_tables import print_report
     from xpukit.core.json_document import build_document, now_utc
     from xpukit.host.http_stream import read_url
@@ -111,8 +135,10 @@ def bench_run(
             raise UsageError("the matrix holds the loads", hint="leave the file out, or the options of a load")
         matrix = load_matrix(matrix_file, hardware=hardware)
     else:
-        if not url:
-            raise UsageError("no server was named", hint="--url http://127.0.0.1:8000")
+        if one_batch and not model:
+            raise UsageError("one batch needs a model", hint="--model NAME, its id or folder")
+        if not url and not one_batch:
+            raise UsageError("no server was named", hint="--url http://127.0.0.1:8000, or a matrix with --form docker")
         load = choose_load(scenario, input_len, output_len, requests, concurrency)
         served = Model(name=model or find_model(url, key), url=url, quantization=quantization, tp=tp, devices=devices)
         lengths = Lengths(input_len=load.input_len, output_len=load.output_len, requests=load.requests)
@@ -129,10 +155,22 @@ def bench_run(
     rounds = repeats or matrix.repeats
     before = matrix.warmup if warmup is None else warmup
     points = list_points(matrix)
-    if lost := sorted({one.model.name for one in points if not (one.model.url or url)}):
-        raise UsageError(f"no server for {', '.join(lost)}", hint="url = ... beside its name, or --url")
+    started = form or matrix.form
+    lost = sorted({one.model.name for one in points if not (one.model.url or url)})
+    if one_batch and (started or client == "builtin"):
+        raise UsageError("--one-batch is SGLang's, without a server", hint="--client sglang, and no --form")
+    if lost and not started and not one_batch:
+        raise UsageError(
+            f"no server for {', '.join(lost)}", hint="url = ... beside its name, or --url; --form docker starts them"
+        )
+    if started and any(one.model.url or url for one in points):
+        raise UsageError(
+            "some models are served and others to be started",
+            hint="a matrix for each; --url and --form exclude each other",
+        )
     for one in points:
-        read_url(one.model.url or url)
+        if not started and not one_batch:
+            read_url(one.model.url or url)
     settings = ClientSettings(
         url=url,
         model=model,
@@ -153,31 +191,60 @@ def bench_run(
             timeout_s=run_timeout,
             trust=trust_remote_code,
             extras=tuple(extras or ()),
+            one_batch=one_batch,
+            device=device,
         )
-    # Commands are built and the directory is made before anything is asked of a server.
-    measure = (
-        measure_builtin(session, settings, seed)
-        if choice is None
-        else measure_with_engine(session, settings, choice, place, points)
-    )
+
+    def make_measure(address: str, served: str, inside: str) -> Measure:
+        """On a server: all points are looked at first, so that what cannot be asked is told before anything is."""
+        here = msgspec.structs.replace(settings, url=address, model=served)
+        if choice is None:
+            return measure_builtin(session, here, seed)
+        where = msgspec.structs.replace(choice, container=choice.container or inside)
+        return measure_with_engine(session, here, where, place, points)
+
+    measure = make_measure("http://127.0.0.1:8000" if started else url, model, "")
     directory = BenchRunDirectory.open(
         place,
         RunRecord(created=created, client=client, url=url, repeats=rounds, warmup=before, points=points),
         resume=resume,
     )
+    predict: Predict = _make_predict(session, plan_file)
+    engines = None
+    if started:
+        chosen = StartChoice(form=started, name=name, models=tuple(model_dir or ()), ready_s=ready_s)
+        engines = EngineRow(session, place, chosen, make_measure, key=key)
+        measure, predict = engines.measure, engines.predict
     deployment = Deployment(hardware=matrix.hardware, devices=devices, tp=tp, quantization=quantization)
-    report = run_matrix(
-        points,
-        measure,
-        directory,
-        repeats=rounds,
-        references=read_references(reference or []),
-        earlier=read_earlier(session, against or [], deployment),
-        say=session.say,
-    )
+    try:
+        report = run_matrix(
+            points,
+            measure,
+            directory,
+            repeats=rounds,
+            references=read_references(reference or []),
+            earlier=read_earlier(session, against or [], deployment),
+            say=session.say,
+            by_deployment=bool(started),
+            predict=predict,
+        )
+    finally:
+        if engines is not None:
+            engines.close()
     if session.json:
         session.print_json(build_document(REPORT_SCHEMA, "", report))
     else:
         print_report(report, color=session.color)
         session.say(f"kept in {place} (report.html has the curves)")
     return exit_code(report, strict=strict)
+
+
+def _make_predict(session: Session, plan_file: Path | None) -> Predict:
+    """What a saved plan foretells of each point; nothing without one."""
+    if plan_file is None:
+        return lambda plan, point: ()
+    from xpukit.cli.bench_prediction import make_foreteller
+    from xpukit.cli.serve_run import load_plan
+
+    foreteller = make_foreteller(session, load_plan(session, str(plan_file)))
+    return lambda plan, point: () if foreteller is None else foreteller.put_beside(point.runs[0].load, point)

@@ -18,7 +18,15 @@ _EVERY_S = 5.0
 
 def print_report(report: BenchReport, *, color: bool) -> None:
     """Points, comparisons that did not pass, and what the results say of themselves."""
-    from xpukit.operate.bench.page import COLUMNS, count_requests, list_notes, show_figure
+    from xpukit.operate.bench.page import (
+        COLUMNS,
+        PREDICTION_COLUMNS,
+        count_requests,
+        list_notes,
+        list_prediction_sources,
+        list_predictions,
+        show_figure,
+    )
     from xpukit.operate.bench.result import describe_load
 
     rows = [
@@ -54,6 +62,10 @@ def print_report(report: BenchReport, *, color: bool) -> None:
         ]
         head = ("point", "metric", "measured", "expected", "unit", "ratio", "verdict", "against")
         print_table("Worse than expected", head, cells, color=color, right=(2, 3, 5))
+    if predicted := list_predictions(report):
+        print_table("Predicted and measured", PREDICTION_COLUMNS, predicted, color=color, right=(2, 3, 5))
+        for source in list_prediction_sources(report):
+            print(f"note: predicted from the speed of the device, {source}")
     for note in (*report.notes, *list_notes(report)):
         print(f"note: {note}")
     print(f"verdict: {report.verdict}" + (" (interrupted)" if report.interrupted else ""))

@@ -45,6 +45,7 @@ def account_for_build(
     from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.images.after_build import account_for_image
     from xpukit.images.inventory import INVENTORY_FILE
+    from xpukit.images.smoke_compose import make_runner
 
     session.say("testing the image ..." if not resolved.order.no_smoke else "looking into the image ...")
     # What the recipe's settings chose counts, not its defaults: flags are asked of the engine that was built.
@@ -59,6 +60,7 @@ def account_for_build(
             gpus=gpus,
             smoke=not resolved.order.no_smoke,
             hostname=host.identity().hostname,
+            compose=None if resolved.order.no_smoke else make_runner(host, daemon),
         )
     except ExternalError as err:
         notes = (*result.notes, f"the image was built, but not tested or described: {err.message}")

@@ -10,6 +10,7 @@ import typer
 
 from xpukit.cli.session import JsonOption, Session, current_session
 from xpukit.core.errors import BadFactsError, ExitCode, UsageError
+from xpukit.core.json_document import BAD_JSON
 
 if TYPE_CHECKING:
     from xpukit.images.engine_flags import EngineFlags
@@ -73,7 +74,7 @@ def _load_file(path: Path) -> tuple[Inventory, EngineFlags | None]:
 
     try:
         document = json_module.loads(path.read_bytes())
-    except (OSError, ValueError) as err:
+    except (OSError, *BAD_JSON) as err:
         raise BadFactsError(f"{path}: {err}", hint="an inventory or an SBOM in JSON is expected") from err
     if isinstance(document, dict) and document.get("schema") == INVENTORY_SCHEMA:
         return _decode(path, Inventory), None
@@ -85,7 +86,7 @@ def _decode(path: Path, kind: type[T]) -> T:
 
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as err:
+    except (OSError, *BAD_JSON) as err:
         raise BadFactsError(f"{path}: {err}", hint="the file is damaged or of another version") from err
 
 
@@ -108,12 +109,26 @@ def _load_image(name: str) -> tuple[Inventory, EngineFlags | None]:
         daemon.close()
 
 
+def _shorten(area: str, value: str) -> str:
+    """As it stands in the table; the document has all of it. Of a layer it is bytes."""
+    from xpukit.core.units import format_bytes
+
+    if area == "layer" and value.isdecimal():
+        return format_bytes(int(value))
+    return value[:60]
+
+
 def _print(session: Session, found: ImageDiff) -> None:
     from xpukit.cli.render import print_table
     from xpukit.core.units import format_bytes
 
     rows = [
-        (change.area, change.change, change.name[:90], change.before[:60], change.after[:60])
+        (
+            change.area,
+            change.change,
+            change.name[:90],
+            *(_shorten(change.area, one) for one in (change.before, change.after)),
+        )
         for change in found.changes
     ]
     shown = rows if session.verbose else rows[:_MOST_SHOWN]

@@ -18,9 +18,19 @@ class BuildImageGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+# Of click, or of the copy of click inside newer typers.
+_Context: Any = TyperCommand.context_class
+
+
+class _BuildContext(_Context):  # type: ignore[misc]
+    """The hidden command's, under its group's name: so it stands in its usage and in hints."""
+
+    @property
+    def command_path(self) -> str:
+        return str(self.parent.command_path)
+
+
 class BuildCommand(TyperCommand):
     """The hidden command, which shows itself under its group's name."""
 
-    def format_usage(self, ctx: Any, formatter: Any) -> None:
-        pieces = self.collect_usage_pieces(ctx)
-        formatter.write_usage(ctx.parent.command_path, " ".join(pieces))
+    context_class = _BuildContext

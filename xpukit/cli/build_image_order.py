@@ -12,7 +12,8 @@ import msgspec
 from xpukit.core.errors import UsageError
 from xpukit.facts.recipes import Recipe, SettingValue, load_recipe
 from xpukit.images.build import BuilderKind, Rendered
-from xpukit.images.render import Sources, render_recipe
+from xpukit.images.render import render_recipe
+from xpukit.images.sources import Sources
 
 if TYPE_CHECKING:
     from xpukit.cli.session import Session
@@ -91,16 +92,22 @@ def check_order(order: ImageOrder) -> None:
 
 def resolve_order(session: Session, order: ImageOrder) -> ResolvedOrder:
     """Load the recipe and settle its settings, asking for them where that is wanted. Raises UsageError."""
-    from xpukit.images.prompt import ask_settings
+    from xpukit.images.prompt import ask_settings, ask_variant, write_command
     from xpukit.images.settings import check_value, resolve_settings
 
     recipe = load_recipe(order.recipe)
+    if order.interactive and recipe.variants and not order.variant:
+        order = msgspec.structs.replace(order, variant=ask_variant(recipe, read_line=_read_line, say=session.say))
     settings = resolve_settings(recipe, variant=order.variant, file=order.settings_file, given=order.given)
     if order.base_image and "base_image" in settings:
         setting = recipe.settings["base_image"]
         settings["base_image"] = check_value(setting, "base_image", order.base_image, source="--base-image")
     if order.interactive:
         settings = ask_settings(recipe, settings, read_line=_read_line, say=session.say)
+        plain = resolve_settings(recipe, variant=order.variant)
+        session.say(f"the same without asking: {write_command(order.recipe, order.variant, plain, settings)}")
+        if "base_image" in settings:  # it was asked for with the option's value as its default
+            order = msgspec.structs.replace(order, base_image="")
     return ResolvedOrder(order=order, recipe=recipe, settings=settings)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xpukit.images.builders.choose import Builder
     from xpukit.images.fetch_apt import DebPlan
     from xpukit.images.lock import Lock
-    from xpukit.images.render import Sources
+    from xpukit.images.sources import Sources
 
 IMAGE_SCHEMA = "xpukit.image/1"
 
@@ -131,6 +131,8 @@ def print_dry_run(session: Session, resolved: ResolvedOrder) -> int:
         print(" ".join([*(f"{name}={shlex.quote(value)}" for name, value in sorted(env.items())), shlex.join(argv)]))
     else:
         print(f"classic builder, through the daemon's API: tags {', '.join(tags)}; no command")
+        if rendered.served is not None:
+            print(f"RUN steps use this host's network; {rendered.served.folder} is served on {rendered.served.url}")
     from xpukit.cli.render import print_table
 
     rows = [(entry.path, str(entry.size_bytes), entry.mode, entry.sha256) for entry in entries]
@@ -153,6 +155,11 @@ def write_out_context(session: Session, resolved: ResolvedOrder, directory: Path
     lock = _load_lock(resolved)
     sources = make_sources(resolved.order, lock=lock, ca_bundle=find_ca_bundle(session, host, resolved.order))
     rendered = resolved.render(sources, kind="", source_date_epoch=read_epoch(host), require_hashes=True)
+    if rendered.served is not None:
+        raise UsageError(
+            "--context: the classic builder gets a folder of Debian packages over loopback, only while xpukit builds",
+            hint="use BuildKit (--builder buildkit), or name the repository by its URL",
+        )
     kept, linked = split_linked(rendered)
     entries = write_context(kept, directory, trees=linked, epoch=rendered.source_date_epoch)
     session.say(f"{len(entries)} files for {rendered.builder} in {directory}; recipe hash {rendered.hash}")
@@ -163,7 +170,7 @@ def run_fetch(session: Session, resolved: ResolvedOrder, folder: Path) -> int:
     """Collect what an offline build needs; the lock says what that is."""
     from xpukit.images.fetch import fetch_build
     from xpukit.images.lock import LOCK_FILE
-    from xpukit.images.render import choose_fetched
+    from xpukit.images.sources import choose_fetched
 
     host = session.open_host()
     if resolved.order.lock is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from xpukit.cli.render import make_console, print_fields, print_table
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from xpukit.facts.recipes import Recipe
     from xpukit.images.result import ImageResult
 
-_END = re.compile(
-    r".*executor failed running \[.*\]: exit code: (\d+)"
-    r"|(?:.*process \".*\" did not complete successfully|The command '.*' returned a non-zero code)"
-    r": (?:exit code: )?(\d+)",
-    re.DOTALL,
-)
 RECIPES_SCHEMA = "xpukit.recipes/1"
 
 
@@ -72,32 +66,33 @@ def show_recipe(session: Session, name: str) -> int:
     ]
     print_fields(f"{recipe.name}: {recipe.summary}", fields, color=color)
     if recipe.description.strip():
-        make_console(color=color).print(recipe.description.strip() + "\n")
-    rows = [
-        (key, setting.type, write_value(setting.default) or '""', describe_allowed(setting), setting.summary)
-        for key, setting in recipe.settings.items()
+        make_console(color=color).print(_join_lines(recipe.description) + "\n")
+    _print_entries(
+        "Settings",
+        [
+            (f"{key} = {write_value(setting.default)}", setting.summary, f"allowed: {describe_allowed(setting)}")
+            for key, setting in recipe.settings.items()
+        ],
+        color,
+    )
+    variants = []
+    for variant in recipe.variants:
+        sets = " ".join(f"{key}={_write_any(value)}" for key, value in variant.settings.items())
+        variants.append((variant.name, variant.summary, f"sets {sets}" if sets else ""))
+    _print_entries("Variants", variants, color)
+    pins = [(f"{pin.name} {pin.version}", f"{pin.kind}, {pin.date}: {pin.source}") for pin in recipe.pins]
+    _print_entries("Pins", pins, color)
+    fetched = [
+        (file.name, file.url, f"sha256 {file.sha256 or 'unknown: see --fetch'}, {file.date}") for file in recipe.fetch
     ]
-    _print_part("Settings", ("setting", "type", "default", "allowed", "what it does"), rows, color)
-    variants = [
-        (
-            variant.name,
-            " ".join(f"{key}={_write_any(value)}" for key, value in variant.settings.items()),
-            variant.summary,
-        )
-        for variant in recipe.variants
-    ]
-    _print_part("Variants", ("variant", "sets", "what it is"), variants, color)
-    pins = [(pin.name, pin.kind, pin.version, pin.date, pin.source) for pin in recipe.pins]
-    _print_part("Pins", ("pin", "kind", "version", "date", "source"), pins, color)
-    fetched = [(file.name, file.url, file.sha256 or "unknown: see --fetch", file.date) for file in recipe.fetch]
-    _print_part("Fetched files", ("file", "address", "sha256", "date"), fetched, color)
+    _print_entries("Fetched files", fetched, color)
     return int(ExitCode.OK)
 
 
 def print_result(result: ImageResult, *, color: bool) -> None:
     """What came of a build."""
     from xpukit.core.units import format_seconds
-    from xpukit.images.builders.progress import shorten_instruction
+    from xpukit.images.builders.progress import shorten_end, shorten_instruction
 
     console = make_console(color=color)
     if result.ok:
@@ -123,7 +118,7 @@ def print_result(result: ImageResult, *, color: bool) -> None:
     if result.failed_step:
         console.print(f"  step: {shorten_instruction(result.failed_step)}")
     for line in result.last_lines:
-        console.print(f"  | {_shorten_end(line)}")
+        console.print(f"  | {shorten_end(line)}")
     for cause in result.causes:
         console.print(f"  likely: {cause.title}")
         for remedy in cause.remedy:
@@ -131,17 +126,16 @@ def print_result(result: ImageResult, *, color: bool) -> None:
     console.print(f"  log: {result.log}")
 
 
-def _shorten_end(line: str) -> str:
-    """The builders end with the whole instruction again and its exit code: only the latter is new."""
-    found = _END.fullmatch(line)
-    return f"exit code {found[1] or found[2]}" if found else line
-
-
 def _describe_engine(recipe: Recipe) -> str:
-    from xpukit.images.render import fill_settings
+    from xpukit.images.template import fill_settings
 
     defaults = {key: setting.default for key, setting in recipe.settings.items()}
     return " ".join(filter(None, (recipe.answers.engine, fill_settings(recipe.answers.engine_version, defaults))))
+
+
+def _join_lines(text: str) -> str:
+    """Paragraphs without their own line ends: the terminal's width counts."""
+    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
 
 
 def _write_any(value: object) -> str:
@@ -150,9 +144,18 @@ def _write_any(value: object) -> str:
     return write_value(tuple(value) if isinstance(value, list) else value)  # type: ignore[arg-type]
 
 
-def _print_part(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], color: bool) -> None:
-    if rows:
-        print_table(title, columns, rows, color=color)
+def _print_entries(title: str, entries: Sequence[Sequence[str]], color: bool) -> None:
+    """Each with what is said of it on lines of its own: a table of such texts fits no terminal."""
+    if not entries:
+        return
+    console = make_console(color=color)
+    console.print(title, style="bold" if color else None)
+    for head, *lines in entries:
+        console.print(f"  {head}".rstrip(), style="bold" if color else None, soft_wrap=True)
+        for line in filter(None, lines):
+            for part in textwrap.wrap(line, width=console.width - 6, break_long_words=False, break_on_hyphens=False):
+                console.print(f"      {part}", soft_wrap=True)
+    console.print()
 
 
 def _print_document(session: Session, recipes: Sequence[Recipe]) -> int:

@@ -71,7 +71,7 @@ def doctor(
 
         session.print_json(build_document(SCHEMA, hostname, report))
     elif fix:
-        _print_script(report, hostname)
+        _print_script(report, host, hostname)
     else:
         from xpukit.cli.doctor_tables import print_report
 
@@ -130,22 +130,16 @@ def _show_list(session: Session, checks: Sequence[Check], *, with_probe: bool) -
     return int(ExitCode.OK)
 
 
-def _print_script(report: Report, hostname: str) -> None:
+def _print_script(report: Report, host: Host, hostname: str) -> None:
     import sys
 
     from xpukit import __version__
+    from xpukit.cli.evaluate_advice import find_stack_of, name_install_command
     from xpukit.doctor.fix_script import write_fix_script
 
-    sys.stdout.write(write_fix_script(report, host=hostname, version=__version__, has_install=_has_install()))
+    stack = find_stack_of(host)
 
+    def name_install(finding: Finding) -> str:
+        return name_install_command(stack, finding.install_step, commands=finding.commands)
 
-def _has_install() -> bool:
-    """Whether `xpukit install apply` is a command of this version."""
-    from xpukit.cli.app import app
-
-    return any(
-        group.name == "install"
-        and group.typer_instance is not None
-        and any(command.name == "apply" for command in group.typer_instance.registered_commands)
-        for group in app.registered_groups
-    )
+    sys.stdout.write(write_fix_script(report, host=hostname, version=__version__, name_install=name_install))

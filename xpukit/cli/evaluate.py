@@ -192,8 +192,8 @@ def _run(
     from xpukit.probe.machine import probe_machine
     from xpukit.probe.state import read_device_state
 
-    advise_install_steps()
     host = session.open_host()
+    advise_install_steps(host)
     suite = load_suite(options.suite)
     session.say("looking at the machine ...")
     machine = probe_machine(host)

@@ -1,21 +1,48 @@
-"""What a missing tool advises beside its package: the step of `xpukit install`, once there is that command."""
+"""The command of `xpukit install` that brings a missing tool, or puts a finding right, on this machine."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def name_install_command(step: str) -> str:
-    """'xpukit install apply --only level-zero-tests'; "" as long as no command `install apply` is registered."""
-    from xpukit.cli.app import app
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-    for group in app.registered_groups:
-        commands = group.typer_instance.registered_commands if group.typer_instance is not None else []
-        if group.name == "install" and any(command.name == "apply" for command in commands):
-            return f"xpukit install apply --only {step}"
+    from xpukit.facts.stacks import StackFacts
+    from xpukit.host import Host
+
+
+def name_install_command(stack: StackFacts | None, step: str, *, commands: Sequence[str] = ()) -> str:
+    """'sudo xpukit install apply --with level-zero-tests'; "" where the machine's stack does not have it.
+
+    `step`: a package or option, "groups", or "kernel", which counts where one of `commands` installs the same.
+    """
+    if stack is None or not step:
+        return ""
+    if step == "kernel":
+        same = stack.kernel is not None and any(stack.kernel.package in command.split() for command in commands)
+        return "sudo xpukit install apply --with kernel" if same else ""
+    if step == "groups":
+        return "sudo xpukit install apply" if stack.groups else ""
+    if step in {option.name for option in stack.options}:
+        return f"sudo xpukit install apply --with {step}"
+    if step in {row.name for row in stack.packages if not row.option}:
+        return "sudo xpukit install apply"
     return ""
 
 
-def advise_install_steps() -> None:
-    """Let the facts about tools name the command."""
+def find_stack_of(host: Host) -> StackFacts | None:
+    """The stack of the machine's release."""
+    from xpukit.facts.stacks import find_stack
+    from xpukit.install.detect import read_release
+    from xpukit.install.site import Site
+
+    release = read_release(Site(host))
+    return find_stack(release.id, release.version)
+
+
+def advise_install_steps(host: Host) -> None:
+    """Let the facts about tools name the command, for the stack of this machine's release."""
     from xpukit.facts.tools import set_install_advice
 
-    set_install_advice(name_install_command)
+    stack = find_stack_of(host)
+    set_install_advice(lambda step: name_install_command(stack, step))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xpukit.cli import install_bundle
+from xpukit.cli import install_bundle, install_index
 from xpukit.cli.install_bundle import (
     BundleKeyOption,
     BundleOption,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 HELP = "The driver stack: what would change, do it, take it back."
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(install_bundle.app, name="bundle", help=install_bundle.HELP)
+app.command("index", help=install_index.HELP)(install_index.index)
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing the machine.")]
 
@@ -201,7 +202,7 @@ def undo(
     lock_wait: LockWaitOption = 120.0,
     yes: YesOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite what someone changed since, remove what others depend on.")
+        bool, typer.Option("--force", help="Overwrite what someone changed since; dpkg still breaks no dependency.")
     ] = False,
 ) -> int:
     """Exit code 1, and nothing touched, when something stands in the way."""

@@ -90,6 +90,10 @@ def create(
     firmware: Annotated[
         Path | None, typer.Option("--firmware", metavar="DIR", help="A folder laid out as /lib/firmware.")
     ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option("--tools", metavar="DIR", help="An unpacked offline installer, for tools without a package."),
+    ] = None,
     image: Annotated[
         list[str] | None, typer.Option("--image", metavar="NAME", help="A container image of this host. Repeatable.")
     ] = None,
@@ -125,6 +129,7 @@ def create(
         extras=tuple(extra or ()),
         xpukit_wheel=xpukit_wheel,
         firmware=firmware,
+        tools=tools.absolute() if tools else None,
         images=tuple(image or ()),
         part_bytes=parse_size(split) if split else 0,
         key_file=choose_key_file(host, signing_key),
@@ -226,7 +231,7 @@ def _print_contents(described: str, manifest: object) -> None:
     target = manifest.target
     print(f"stack        {manifest.stack}")
     print(f"for          {target.distribution} {target.release} {target.architecture} ({described})")
-    counts = {kind: len(manifest.of_kind(kind)) for kind in ("deb", "wheel", "firmware", "image")}
+    counts = {kind: len(manifest.of_kind(kind)) for kind in ("deb", "wheel", "firmware", "tool", "image")}
     print("holds        " + ", ".join(f"{count} {kind}s" for kind, count in counts.items() if count))
     if manifest.absent:
         print(f"left out     {', '.join(manifest.absent)}: no source had them")

@@ -37,7 +37,7 @@ def print_plan(document: PlanDocument, *, color: bool, verbose: bool) -> None:
         console.print(f"at the end: {name} made anew")
     for why in document.reboot:
         console.print(f"reboot needed: {why}")
-    if document.changes and not document.reboot:
+    if document.changes and not document.reboot and not document.blocked:
         console.print("no reboot needed")
     console.print(_sum_up(document))
 

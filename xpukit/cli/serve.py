@@ -63,8 +63,28 @@ def serve(
     tp: Annotated[int | None, typer.Option("--tp", min=1, help="Tensor parallel ranks.")] = None,
     pp: Annotated[int | None, typer.Option("--pp", min=1, help="Pipeline stages.")] = None,
     dp: Annotated[int | None, typer.Option("--dp", min=1, help="Data parallel copies in one engine.")] = None,
-    ep: Annotated[int | None, typer.Option("--ep", min=1, help="Ranks that share the experts; 1 is off.")] = None,
-    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Engines of their own, a port each.")] = 1,
+    ep: Annotated[int | None, typer.Option("--ep", min=0, help="Ranks that share the experts; 1: off, 0: all.")] = None,
+    replicas: Annotated[
+        int, typer.Option("--replicas", min=1, help="Engines of their own; in compose behind one endpoint.")
+    ] = 1,
+    balance: Annotated[
+        str, typer.Option("--balance", help="Of replicas in compose: leastconn, prefix, session, or none: a port each.")
+    ] = "leastconn",
+    spare: Annotated[
+        int, typer.Option("--spare", min=0, help="Engines more that stand in while rotate replaces others.")
+    ] = 0,
+    balancer_image: Annotated[
+        str, typer.Option("--balancer-image", metavar="IMAGE", help="Of HAProxy. [xpukit build-image loadbalancer]")
+    ] = "",
+    with_ui: Annotated[
+        str, typer.Option("--with-ui", metavar="NAME", help="A page beside it: gradio (compose) or comfyui.")
+    ] = "",
+    ui_address: Annotated[
+        str, typer.Option("--ui-address", metavar="ADDRESS", help="That the page's port is published on.")
+    ] = "127.0.0.1",
+    ui_port: Annotated[
+        int, typer.Option("--ui-port", min=0, max=65535, help="The page's port. [7860, comfyui 8188]")
+    ] = 0,
     latency: Annotated[bool, typer.Option("--latency", help="Prefer short answers' time to throughput.")] = False,
     nodes: Annotated[
         str, typer.Option("--nodes", metavar="A,B,...", help="Addresses of several machines, the head first.")
@@ -132,6 +152,9 @@ def serve(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="With --run: do not ask the server when it is up.")
     ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --run: after a failed start, take the length that its log suggests.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where the engine would refuse it.")] = False,
     calibrate: Annotated[
         str, typer.Option("--calibrate", metavar="LOG", help="Compare the estimate with the engine's start-up log.")
@@ -175,7 +198,7 @@ def serve(
         pp=pp,
         dp=dp,
         ep=ep,
-        replicas=replicas,
+        replicas=replicas + spare,
         objective="latency" if latency else "throughput",
         nodes=split_list((nodes,)),
         executor=parse_choice("--executor", executor, ("auto", "ray", "mp")),
@@ -220,6 +243,13 @@ def serve(
         explain=explain,
         run=run,
         check=not no_check,
+        retry=retry,
+        balance=parse_choice("--balance", balance, ("leastconn", "prefix", "session", "none")),
+        balancer_image=balancer_image,
+        spare=spare,
+        with_ui=with_ui,
+        ui_address=ui_address,
+        ui_port=ui_port,
         force=force,
         calibrate=calibrate,
     )
@@ -227,7 +257,7 @@ def serve(
         from xpukit.cli.serve_choosing import start_choosing
 
         return start_choosing(session, request, options, interactive=interactive, web_port=web_port if web else None)
-    if not plan and not model:
+    if not plan and not model and not calibrate:
         raise UsageError("no model was named", hint="xpukit serve Qwen/Qwen3-8B, or a directory with a config.json")
     from xpukit.cli.serve_run import serve_request
 

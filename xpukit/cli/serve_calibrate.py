@@ -7,42 +7,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xpukit.cli.render import print_table
+from xpukit.cli.serve_options import ServeOptions
 from xpukit.cli.session import Session
 from xpukit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xpukit.serve.engine_log import EngineLog
     from xpukit.serve.model_types import Model
     from xpukit.serve.plan_types import Plan
+    from xpukit.serve.request import ServeRequest
+
+    MakePlan = Callable[[Session, ServeRequest, ServeOptions], tuple[Plan, Model]]
 
 SCHEMA = "xpukit.calibration/1"
 _LIMIT_BYTES = 256 << 20
 
 
-def print_calibration(session: Session, plan: Plan, model: Model, log: str) -> int:
-    """Compare, keep the correction (on a live machine), print. Exit 3 where the log says nothing of memory."""
-    from xpukit.core.json_document import build_document, now_utc
-    from xpukit.serve.calibrate import compare_log, derive_correction, make_model_key, save_correction
-    from xpukit.serve.engine_log import read_engine_log
+def calibrate(session: Session, request: ServeRequest, options: ServeOptions, make_plan: MakePlan) -> int:
+    """Plan the launch that the log is of, compare, keep the correction (on a live machine), print.
 
-    found = read_engine_log(_read_log(log))
-    rows = compare_log(plan.memory, found, model)
+    Exit 3 where the log says nothing of memory, or is not of this model.
+    """
+    from xpukit.cli.serve_surroundings import find_model
+    from xpukit.serve.engine_log import read_engine_log
+    from xpukit.serve.logged_launch import adopt_arguments, find_logged_model
+
+    log = read_engine_log(_read_log(options.calibrate))
+    if not request.model:
+        import msgspec
+
+        named = find_logged_model(log)
+        if not named:
+            raise UsageError(
+                "no model was named, and the log does not name it", hint="xpukit serve MODEL --calibrate LOG"
+            )
+        request = msgspec.structs.replace(request, model=named)
+    model = find_model(session, request)
+    request, taken = adopt_arguments(request, log, quantized=model.is_pre_quantized)
+    plan, model = make_plan(session, request, options)
+    if taken and not session.json:
+        session.say(f"taken from the log: {', '.join(taken)}")
+    return _compare(session, plan, model, log, Path(options.calibrate).name)
+
+
+def _compare(session: Session, plan: Plan, model: Model, log: EngineLog, name: str) -> int:
+    from xpukit.core.json_document import build_document, now_utc
+    from xpukit.serve.calibrate import compare_log, derive_correction, find_mismatch, make_model_key, save_correction
+
+    rows = compare_log(plan.memory, log, model)
     hostname = plan.machine.host
     correction = derive_correction(
         plan.memory,
-        found,
+        log,
         model,
         host_key=hostname,
         model_key=make_model_key(model),
         created=now_utc(),
-        source=f"the log {Path(log).name}",
+        source=f"the log {name}",
     )
-    kept = ""
-    if session.source is None and not plan.machine.platform:
-        kept = str(save_correction(session.open_host(), correction))
+    mismatch = find_mismatch(plan.memory, log, model)
+    elsewhere = "it is about another machine" if session.source is not None or plan.machine.platform else ""
+    refused = mismatch or elsewhere
+    kept = "" if refused else str(save_correction(session.open_host(), correction))
+    status = ExitCode.COULD_NOT_JUDGE if mismatch else ExitCode.OK
     if session.json:
-        body = {"rows": rows, "correction": correction, "kept": kept, "failures": found.failures}
+        body = {"rows": rows, "correction": correction, "kept": kept, "not_kept": refused, "failures": log.failures}
         session.print_json(build_document(SCHEMA, hostname, body))
-        return int(ExitCode.OK)
+        return int(status)
     table = [
         (
             row.name,
@@ -55,13 +88,14 @@ def print_calibration(session: Session, plan: Plan, model: Model, log: str) -> i
     ]
     columns = ("what", "unit", "estimate", "log", "estimate is off by")
     print_table("Estimate and fact", columns, table, color=session.color, right=(2, 3, 4))
-    for failure in found.failures:
+    for failure in log.failures:
         print(f"the log says: {failure}")
     if kept:
         session.say(f"the correction for this host and model is kept in {kept}")
+        session.say(f"  it is used by plans of {plan.weights}, {plan.parallelism.describe()}, {plan.engine.name}")
     else:
-        session.say("the correction was not kept: it is about another machine")
-    return int(ExitCode.OK)
+        session.say(f"the correction was not kept: {refused}")
+    return int(status)
 
 
 def _read_log(path: str) -> str:

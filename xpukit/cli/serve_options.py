@@ -17,7 +17,12 @@ _Name = TypeVar("_Name", bound=str)
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan is put out. `check`: what was started is asked when it is up."""
+    """How a plan is put out. `check`: what was started is asked when it is up; `retry`: a
+    length that a failed start's log suggests is taken.
+
+    `balance`, `balancer_image`, `spare`: of several engines in the compose form; `with_ui` and what follows: of a page
+    beside it (`FormOptions`).
+    """
 
     form: str
     out: Path | None
@@ -33,6 +38,13 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     force: bool
     calibrate: str
     check: bool = True
+    retry: bool = False
+    balance: str = "leastconn"
+    balancer_image: str = ""
+    spare: int = 0
+    with_ui: str = ""
+    ui_address: str = "127.0.0.1"
+    ui_port: int = 0
 
 
 def parse_tokens(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xpukit.cli.serve_options import ServeOptions
 from xpukit.cli.session import Session
 from xpukit.core.errors import ExitCode, UsageError
+from xpukit.core.json_document import BAD_JSON
 
 if TYPE_CHECKING:
     from xpukit.serve.forms import FormFile
@@ -23,27 +24,23 @@ def serve_request(session: Session, request: ServeRequest, options: ServeOptions
     if options.run:
         session.require_live("serve --run")
     if options.plan:
-        plan = _load_plan(session, options.plan)
-    else:
-        plan, model = make_host_plan(session, request, options)
-        if options.calibrate:
-            from xpukit.cli.serve_calibrate import print_calibration
+        plan = load_plan(session, options.plan)
+    elif options.calibrate:
+        from xpukit.cli.serve_calibrate import calibrate
 
-            return print_calibration(session, plan, model, options.calibrate)
+        return calibrate(session, request, options, make_host_plan)
+    else:
+        plan, _ = make_host_plan(session, request, options)
     return put_out(session, plan, options)
 
 
 def make_host_plan(session: Session, request: ServeRequest, options: ServeOptions) -> tuple[Plan, Model]:
     """Read what the plan rests on and plan."""
-    from xpukit.cli.serve_surroundings import read_surroundings
-    from xpukit.host.live import LiveHost
-    from xpukit.serve.model import resolve_model
+    from xpukit.cli.serve_surroundings import find_model, read_surroundings
     from xpukit.serve.planner import make_plan
 
     host = session.open_host()
-    # A file that is named is this machine's, whatever machine is planned for.
-    files = LiveHost() if request.config_file and session.source is not None else host
-    model = resolve_model(request.model, files, request.config_file or None)
+    model = find_model(session, request)
     around = read_surroundings(session, host, request, model, evaluation=options.evaluation)
     return make_plan(request, model, around), model
 
@@ -73,7 +70,7 @@ def put_out(session: Session, plan: Plan, options: ServeOptions) -> int:
     if problems and not options.force:
         session.say("  next: change what is refused, or --force to go on")
         return int(ExitCode.USAGE)
-    files = _render(plan, options)
+    files = render_plan(plan, options)
     if options.run:
         from xpukit.cli.serve_start import start_form
 
@@ -93,18 +90,23 @@ def _judge(plan: Plan) -> int:
 
 def _report_problems(session: Session, plan: Plan) -> bool:
     """Say what the engine would refuse, and what is worth knowing; True when something would be refused."""
+    engine = f"{plan.engine.name} {plan.engine.version}"
+    by = engine if plan.engine.checked_against in ("", engine) else f"{engine} ({plan.engine.checked_against})"
     for problem in plan.problems:
         text = problem.message
         if problem.severity == "error":
-            session.say(f"refused by {plan.engine.name} {plan.engine.version}: {text}")
+            session.say(f"refused by {by}: {text}")
         elif problem.severity == "warning" or session.verbose:
             session.say(f"{problem.severity}: {text}")
     return bool(plan.errors)
 
 
-def _render(plan: Plan, options: ServeOptions) -> tuple[FormFile, ...]:
-    from xpukit.serve.forms import FormOptions, render_form
+def render_plan(plan: Plan, options: ServeOptions) -> tuple[FormFile, ...]:
+    """The files of the form that is wanted."""
+    from xpukit.serve.forms import FormOptions, find_form, render_form
 
+    if options.spare and find_form(options.form).NAME != "compose":
+        raise UsageError("--spare is for engines behind a balancer", hint="--form compose")
     return render_form(
         options.form,
         plan,
@@ -114,6 +116,12 @@ def _render(plan: Plan, options: ServeOptions) -> tuple[FormFile, ...]:
             models=options.models,
             privileged=options.privileged,
             cdi=options.cdi,
+            balance=options.balance,
+            balancer_image=options.balancer_image,
+            spare=options.spare,
+            with_ui=options.with_ui,
+            ui_address=options.ui_address,
+            ui_port=options.ui_port,
         ),
     )
 
@@ -126,17 +134,18 @@ def _print_files(files: tuple[FormFile, ...]) -> None:
 
 
 def _write_files(session: Session, files: tuple[FormFile, ...], out: Path) -> None:
+    from xpukit.cli.output import make_folder
     from xpukit.core.atomic import write_atomic
 
     alone = len(files) == 1 and not out.is_dir()
     for file in files:
         path = out if alone else out / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomic(path, file.text.encode(), mode=0o755 if file.executable else 0o644)
         session.say(f"wrote {path}")
 
 
-def _load_plan(session: Session, path: str) -> Plan:
+def load_plan(session: Session, path: str) -> Plan:
     """A saved plan. Raises UsageError for anything else."""
     import msgspec
 
@@ -147,6 +156,6 @@ def _load_plan(session: Session, path: str) -> Plan:
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise UsageError(f"{path}: not a plan of this version", hint="make one: xpukit serve MODEL --save FILE")
         return msgspec.convert(document, Plan)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as err:
+    except (OSError, *BAD_JSON) as err:
         hint = "make one: xpukit serve MODEL --save FILE"
         raise UsageError(f"{path}: not a plan ({err})", hint=hint) from err

@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from xpukit.serve.forms import FormFile
     from xpukit.serve.plan_types import Plan
 
+_OF_DOCKER = ("docker", "compose")
+# Ranks that start one after the other may each find a smaller length.
+_MOST_RETRIES = 3
 
-def start_form(session: Session, plan: Plan, files: Sequence[FormFile], options: ServeOptions) -> int:
+
+def start_form(
+    session: Session, plan: Plan, files: Sequence[FormFile], options: ServeOptions, *, retries: int = _MOST_RETRIES
+) -> int:
     """Start what the form describes, in the foreground; the exit code 4 where it ended badly.
 
-    Raises UsageError for a form that cannot be started from here, or a port that is in use.
+    A length that the log of a failed start suggests is tried where it is wanted, at most `retries` times.
+
+    Raises UsageError for a form that cannot be started from here, a port that is in use, or an image that is not here.
     """
     from pathlib import Path
 
+    from xpukit.cli.output import make_folder
+    from xpukit.cli.serve_balance import BalancedWatch, find_balancer_image, is_behind_balancer
+    from xpukit.cli.serve_ready import ReadyWatch
     from xpukit.core.atomic import write_atomic
     from xpukit.host.foreground import is_port_free, run_foreground
     from xpukit.serve.forms import find_form
@@ -34,22 +45,46 @@ def start_form(session: Session, plan: Plan, files: Sequence[FormFile], options:
     if len({launch.node for launch in plan.launches}) > 1:
         hint = "--out DIR writes it; each machine runs its own part"
         raise UsageError("a launch over several machines cannot be started from one of them", hint=hint)
-    for launch in plan.launches:
-        if launch.role == "engine" and not is_port_free(launch.port):
-            raise UsageError(f"port {launch.port} is in use on this machine", hint="another --port, or stop its owner")
-    folder.mkdir(parents=True, exist_ok=True)
+    balanced = is_behind_balancer(plan, options)
+    # Behind a balancer only its own port is one of this machine.
+    for port in [launch.port for launch in plan.launches if launch.role == "engine"][: 1 if balanced else None]:
+        if not is_port_free(port):
+            raise UsageError(f"port {port} is in use on this machine", hint="another --port, or stop its owner")
+    if form.NAME in _OF_DOCKER:
+        _require_image(plan.engine.image, f"docker pull {plan.engine.image}, or another --image")
+    if balanced:
+        image = find_balancer_image(options)
+        _require_image(image, f"xpukit build-image loadbalancer --tag {image}, or another --balancer-image")
+    make_folder(folder)
     for file in files:
         write_atomic(folder / file.name, file.text.encode(), mode=0o755 if file.executable else 0o644)
     session.say(f"starting: {' '.join(command)}")
     if not options.check:
         code = run_foreground(command)
         return _say_end(session, code, (), saved=False)
-    from xpukit.cli.serve_ready import ReadyWatch
-
     watch = ReadyWatch(session, plan)
+    if balanced:
+        watch = BalancedWatch(session, plan, options.name)
+        watch.hold_back(str(folder / files[0].name))
     code = run_foreground(command, watch.follow)
+    if code and retries:
+        from xpukit.cli.serve_retry import choose_retry
+        from xpukit.cli.serve_run import render_plan
+
+        again = choose_retry(session, plan, watch.suggestions, take=options.retry)
+        if again is not None:
+            return start_form(session, again, render_plan(again, options), options, retries=retries - 1)
     ended = _say_end(session, code, watch.suggestions, saved=bool(options.plan))
     return ended or (int(ExitCode.JUDGED_FAILING) if watch.failing else int(ExitCode.OK))
+
+
+def _require_image(image: str, hint: str) -> None:
+    """Raise UsageError where Docker answers and does not have it: images of many gigabytes are not pulled unasked."""
+    from xpukit.host.docker_daemon import DockerDaemon
+
+    daemon = DockerDaemon()
+    if daemon.check().ok and daemon.inspect_image(image) is None:
+        raise UsageError(f"image {image} is not in this machine's Docker", hint=hint)
 
 
 def _say_end(session: Session, code: int, suggestions: Sequence[Suggestion], *, saved: bool) -> int:

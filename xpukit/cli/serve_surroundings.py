@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,8 +18,16 @@ if TYPE_CHECKING:
     from xpukit.serve.parallelism import Parallelism
     from xpukit.serve.planner import Surroundings
     from xpukit.serve.request import ServeRequest
+    from xpukit.serve.sizing import FindCorrection
 
-    FindCorrection = Callable[[str, Parallelism], "Correction | None"]
+
+def find_model(session: Session, request: ServeRequest) -> Model:
+    """The model that is asked for; a file that is named is this machine's, whatever machine is planned for."""
+    from xpukit.host.live import LiveHost
+    from xpukit.serve.model import resolve_model
+
+    files = LiveHost() if request.config_file and session.source is not None else session.open_host()
+    return resolve_model(request.model, files, request.config_file or None)
 
 
 def read_surroundings(
@@ -39,15 +46,15 @@ def read_surroundings(
     from xpukit.serve.last_run import read_measurements
     from xpukit.serve.planner import Surroundings
 
-    own_flags = _read_own_flags(session, request)
+    own_engine, own_flags = _read_image(session, request)
     if request.platform:
         from xpukit.serve.platforms import parse_platform
 
         platform = parse_platform(request.platform)
-        return Surroundings(machine=platform.machine, platform=platform, own_flags=own_flags)
+        return Surroundings(machine=platform.machine, platform=platform, own_engine=own_engine, own_flags=own_flags)
     if known is not None:
-        finder = _make_finder(host, known.host, request, model)
-        return msgspec.structs.replace(known, own_flags=own_flags, find_correction=finder)
+        finder = _make_finder(host, known.host, model)
+        return msgspec.structs.replace(known, own_engine=own_engine, own_flags=own_flags, find_correction=finder)
     from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.probe.machine import probe_machine
 
@@ -60,8 +67,9 @@ def read_surroundings(
         evaluation=run.document if run is not None else None,
         measured=read_measurements(run) if run is not None else None,
         access=find_gpu_nodes(host, machine),
+        own_engine=own_engine,
         own_flags=own_flags,
-        find_correction=_make_finder(host, hostname, request, model),
+        find_correction=_make_finder(host, hostname, model),
     )
 
 
@@ -77,17 +85,12 @@ def _find_run(host: Host, evaluation: str) -> LastRun | None:
     raise UsageError(f"--evaluation {evaluation}: no results of an evaluation", hint="the directory that evaluate made")
 
 
-def _make_finder(host: Host, hostname: str, request: ServeRequest, model: Model) -> FindCorrection:
-    from xpukit.facts.engines import resolve_engine
+def _make_finder(host: Host, hostname: str, model: Model) -> FindCorrection:
     from xpukit.serve.calibrate import find_correction, load_corrections, make_model_key
 
     kept = load_corrections(host)
-    asked = request.image or request.engine
 
-    def find(quantization: str, division: Parallelism) -> Correction | None:
-        if not kept:
-            return None
-        engine = resolve_engine(asked).engine if asked else kept[-1].engine
+    def find(engine: str, quantization: str, division: Parallelism) -> Correction | None:
         return find_correction(
             kept,
             host_key=hostname,
@@ -101,21 +104,38 @@ def _make_finder(host: Host, hostname: str, request: ServeRequest, model: Model)
     return find
 
 
-def _read_own_flags(session: Session, request: ServeRequest) -> EngineSchema | None:
-    """What the image's own parser accepts, where the image is here and says so in its labels."""
-    if not request.image or request.schema_file or session.source is not None:
-        return None
+def _read_image(session: Session, request: ServeRequest) -> tuple[str, EngineSchema | None]:
+    """What an image that xpukit built says of itself: "vllm:0.21.0", and what its own parser accepts.
+
+    Nothing where it is not in this machine's Docker, or a recorded machine is planned for. Raises UsageError for an
+    image without an engine that we know.
+    """
+    if not request.image or session.source is not None:
+        return "", None
+    from xpukit.facts.engine_versions import find_engine
     from xpukit.facts.engines import read_flags_document
     from xpukit.host.docker_daemon import DockerDaemon
+    from xpukit.images.build import LABEL_ENGINE, LABEL_ENGINE_VERSION
     from xpukit.images.engine_flags import encode_flags, read_label
 
     daemon = DockerDaemon()
     if not daemon.check().ok:
-        return None
+        return "", None
     try:
         info = daemon.inspect_image(request.image)
     except ExternalError as err:
         session.warn(f"{err.message}: flags are checked against those we know of this version")
-        return None
-    flags = read_label(info.labels) if info is not None else None
-    return read_flags_document(encode_flags(flags), source=f"{request.image}'s own parser") if flags else None
+        return "", None
+    if info is None:
+        return "", None
+    said, version = info.labels.get(LABEL_ENGINE, ""), info.labels.get(LABEL_ENGINE_VERSION, "")
+    engine = find_engine(said) if said else None
+    if said and engine is None:
+        text = f"{request.image} has no engine that launches are planned for (its label says {said})"
+        if not request.engine:
+            raise UsageError(text, hint="another --image; or --engine NAME:VERSION says what it holds")
+        session.warn(f"{text}: taken as {request.engine}")
+        return "", None
+    flags = None if request.schema_file else read_label(info.labels)
+    schema = read_flags_document(encode_flags(flags), source=f"{request.image}'s own parser") if flags else None
+    return ":".join(filter(None, (engine, version))) if engine else "", schema

@@ -51,8 +51,8 @@ def print_plan(plan: Plan, *, color: bool) -> None:
         for one in plan.rejected
     ]
     if divisions:
-        columns = ("division", "fits", "tokens/s a request", "why")
-        print_table("Divisions not taken", columns, divisions, color=color)
+        columns = ("plan", "fits", "tokens/s a request", "why")
+        print_table("Plans not taken", columns, divisions, color=color)
     for launch in plan.launches:
         rows = [(f"{one.name}={one.value}", one.why, one.source) for one in launch.variables if not one.passed]
         rows += [(" ".join(flag.words), flag.why, flag.source or flag.kind) for flag in launch.flags]

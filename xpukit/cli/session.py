@@ -126,6 +126,9 @@ class Session:
             self._recording.close()
             self.say(f"recorded to {self._recording.directory}")
         self._keep_names()
+        if isinstance(self._host, ReplayHost) and self._host.misshapen:
+            first = next(iter(self._host.misshapen.values()))
+            self.warn(f"{self.source}: {len(self._host.misshapen)} answers are damaged and were passed over: {first}")
         if isinstance(self._host, ReplayHost) and self._host.unrecorded:
             count = len(set(self._host.unrecorded))
             version = self._host.manifest.xpukit_version

@@ -162,9 +162,21 @@ def list_rooms() -> tuple[Room, ...]:
         # `probe --all` asks the most.
         probe_machine(host, include_all=True)
 
+    def serve(host: Host) -> None:
+        from xpukit.container.gpu_nodes import find_gpu_nodes
+        from xpukit.probe.machine import probe_machine
+        from xpukit.serve.calibrate import load_corrections
+        from xpukit.serve.last_run import find_last_run
+
+        find_last_run(host)
+        load_corrections(host)
+        find_gpu_nodes(host, probe_machine(host))
+
     return (
         Room(name="probe", summary="what xpukit probe asks", ask=probe),
         Room(name="doctor", summary="what xpukit doctor asks", ask=_examine),
+        # Not the model's directory, which the command line names.
+        Room(name="serve", summary="what xpukit serve asks of the machine", ask=serve, asks_all=False),
     )
 
 

@@ -9,6 +9,10 @@ import msgspec
 
 from xpukit import __version__
 
+# What msgspec raises for a damaged document: DecodeError, but UnicodeDecodeError for bytes that are no UTF-8, and
+# RecursionError for a thousand brackets.
+BAD_JSON = (ValueError, RecursionError)
+
 
 def now_utc() -> str:
     """The current time, UTC, ISO 8601 with seconds."""

@@ -18,7 +18,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     """Parse TOML text; `source` names it in the error. Raises BadFactsError."""
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
+    except (tomllib.TOMLDecodeError, RecursionError) as err:  # the latter: a thousand brackets
         raise BadFactsError(f"{source}: not valid TOML: {err}", hint="correct the file at the named line") from err
     return parsed
 

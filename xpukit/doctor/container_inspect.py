@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.doctor_images import ImageName, find_engine, find_image, split_image
 
 # Variables that steer the GPU stack; none of them holds a secret.
@@ -87,7 +88,7 @@ def load_documents(data: bytes) -> tuple[dict[str, Any], ...]:
         for part in chunk:
             try:
                 document = json.loads(part)
-            except (ValueError, RecursionError):
+            except BAD_JSON:
                 continue
             entries = document if isinstance(document, list) else [document]
             found += [entry for entry in entries if isinstance(entry, dict)]

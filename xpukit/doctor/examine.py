@@ -10,6 +10,7 @@ from xpukit.core.finding import Finding, Unchecked, sort_findings
 from xpukit.core.machine import Machine
 from xpukit.doctor.check import Check, Patient
 from xpukit.doctor.registry import list_checks
+from xpukit.facts.doctor_install_steps import load_install_steps
 from xpukit.host.door import Host
 
 
@@ -42,7 +43,12 @@ def examine_machine(host: Host, machine: Machine, *, checks: Sequence[Check] | N
             else:
                 findings[(item.id, item.subject)] = item
     return Diagnosis(
-        findings=sort_findings(list(findings.values())),
+        findings=sort_findings([_name_step(found) for found in findings.values()]),
         unchecked=tuple(unchecked),
         checks=tuple(check.name for check in chosen),
     )
+
+
+def _name_step(found: Finding) -> Finding:
+    step = load_install_steps().get(found.id, "")
+    return msgspec.structs.replace(found, install_step=step) if step and not found.install_step else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xpukit.core.finding import Finding
 from xpukit.doctor.report import Report
@@ -16,25 +16,28 @@ _HEAD = (
 )
 
 
-def write_fix_script(report: Report, *, host: str, version: str, has_install: bool) -> str:
+def write_fix_script(report: Report, *, host: str, version: str, name_install: Callable[[Finding], str]) -> str:
     """A POSIX shell script. What the machine said stands in comments only, on one line each, so that it cannot run.
 
-    `has_install`: whether this xpukit has `install apply`, whose steps then stand beside the commands.
+    `name_install`: the command of `xpukit install` that does the same on this machine, "" where there is none; it
+    stands beside the commands.
     """
     lines = [line.format(host=flatten(host) or "this machine", version=version) for line in _HEAD]
     given: dict[tuple[str, ...], str] = {}
     without: list[Finding] = []
     for finding in report.findings:
-        step = finding.install_step if has_install else ""
-        if not finding.commands and not step:
+        install = name_install(finding)
+        if not finding.commands and not install:
             without.append(finding)
             continue
         lines += ["", f"# {_name(finding)}"]
         if finding.explanation:
             lines.append(f"#   why: {flatten(finding.explanation)}")
-        if step:
-            lines.append(f"#   or as a step that can be undone: xpukit install apply --only {flatten(step)}")
         lines += _list_commands(finding, given)
+        if install and not finding.commands:
+            lines += [f"#   do: {flatten(step)}" for step in finding.remedy]
+        if install:
+            lines.append(f"#   or with the driver stack, and `xpukit install undo` takes it back: {flatten(install)}")
     if without:
         lines += ["", "# No command for these: someone has to decide, or be at the machine."]
         for finding in without:

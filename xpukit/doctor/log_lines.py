@@ -6,6 +6,8 @@ import json
 import re
 from typing import NamedTuple
 
+from xpukit.core.json_document import BAD_JSON
+
 LINE_LIMIT_BYTES = 4096
 _HEAD_BYTES = 3072
 
@@ -147,7 +149,7 @@ def _unwrap(raw: bytes) -> bytes:
         return raw
     try:
         entry = json.loads(raw)
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         return raw
     if not isinstance(entry, dict):
         return raw

@@ -28,13 +28,18 @@ _LOUD = frozenset(LOUD_PIECES)
 
 
 class Rule(NamedTuple):
-    """One pattern of one entry, ready to use; `context` when it is only something that must occur, too."""
+    """One pattern of one entry; `context` when it is only something that must occur, too."""
 
     row: KnownError
-    pattern: re.Pattern[str]
+    text: str
     marks: tuple[bytes, ...]
     pieces: tuple[bytes, ...]
     context: str
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when a line asks for it: most logs need few of them."""
+        return compile_pattern(self.text)
 
     @property
     def least_pieces(self) -> int:
@@ -142,4 +147,4 @@ def decode_code(text: str, base: int, table: str) -> str:
 
 def _make_rule(row: KnownError, pattern: str, context: str) -> Rule:
     marks, pieces = (tuple(text.encode() for text in choose(pattern)) for choose in (choose_marks, choose_pieces))
-    return Rule(row, compile_pattern(pattern), marks, pieces, context)
+    return Rule(row, pattern, marks, pieces, context)

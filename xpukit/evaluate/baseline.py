@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import BadFactsError, OutputError
-from xpukit.core.json_document import build_document, encode_json
+from xpukit.core.json_document import BAD_JSON, build_document, encode_json
 from xpukit.evaluate.baseline_record import make_rows
 from xpukit.evaluate.baseline_result import RecordFile, Recording
 from xpukit.evaluate.report_csv import format_params
@@ -87,7 +87,7 @@ def load_side_file(csv_path: Path) -> tuple[Recording, ...]:
     """The recordings that an existing file's rows are from; none where it has no (readable) file beside it."""
     try:
         return msgspec.json.decode(side_path(csv_path).read_bytes(), type=RecordFile).recordings
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, *BAD_JSON):
         return ()
 
 

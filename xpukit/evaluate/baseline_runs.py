@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.core.machine import Machine
 from xpukit.evaluate.compare_inputs import SCHEMA, find_runs
 from xpukit.evaluate.result import Evaluation
@@ -47,7 +48,7 @@ def _load_run(path: Path, label: str) -> RecordedRun:
         if envelope.schema != SCHEMA:
             raise UsageError(f"{path}: its schema is {envelope.schema!r}, not {SCHEMA!r}", hint="leave it out")
         evaluation = msgspec.json.decode(raw, type=Evaluation)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+    except (OSError, *BAD_JSON) as err:
         raise UsageError(f"{path}: not a results document: {err}", hint="give runs of xpukit evaluate") from err
     return RecordedRun(
         label=label,
@@ -65,5 +66,5 @@ def _load_machine(path: Path) -> Machine | None:
         if msgspec.json.decode(raw, type=_Envelope).schema != PROBE_SCHEMA:
             return None
         return msgspec.json.decode(raw, type=Machine)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, *BAD_JSON):
         return None

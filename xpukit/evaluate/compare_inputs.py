@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.core.measurement import Param
 from xpukit.evaluate.compare_result import RunInput
 
@@ -133,7 +134,7 @@ class KeyTable:
         if found is None:
             try:
                 params = tuple(sorted(self._decoder.decode(row.params).items()))
-            except UnicodeDecodeError as err:  # bytes were left unread until here, so they may be no UTF-8
+            except BAD_JSON as err:  # bytes were left unread until here, so they may be no UTF-8
                 raise msgspec.DecodeError(str(err)) from err
             found = self._by_key.setdefault((row.benchmark, row.metric, params), len(self.keys))
             if found == len(self.keys):
@@ -188,7 +189,7 @@ class RunReader:
             problem = f"its schema is {document.schema!r}, not {SCHEMA!r}"
         except OSError as err:
             problem = f"cannot be read: {err.strerror or err}"
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        except BAD_JSON as err:
             problem = f"not a results document of xpukit evaluate: {err}"
         if run.named:
             raise UsageError(f"{run.path}: {problem}", hint="give run directories that evaluate made")

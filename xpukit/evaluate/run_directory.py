@@ -18,7 +18,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError, UsageError
-from xpukit.core.json_document import encode_json
+from xpukit.core.json_document import BAD_JSON, encode_json
 from xpukit.core.measurement import Job, Measurement, Promise
 from xpukit.evaluate.result import JobRecord
 
@@ -89,7 +89,7 @@ class RunDirectory:
         try:
             raw = (path / "run.json").read_bytes()
             options = msgspec.json.decode(raw, type=RunOptions)
-        except (OSError, msgspec.DecodeError, msgspec.ValidationError) as err:
+        except (OSError, *BAD_JSON) as err:
             raise UsageError(
                 f"{path}: not a run directory ({err})", hint="give the directory that evaluate made"
             ) from err
@@ -113,7 +113,7 @@ class RunDirectory:
         """The finished job of that name, if it is there, whole, and of the same request."""
         try:
             outcome = msgspec.json.decode((self.path / "jobs" / f"{name}.json").read_bytes(), type=JobOutcome)
-        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        except (OSError, *BAD_JSON):
             return None
         return outcome if outcome.fingerprint == fingerprint else None
 
@@ -121,7 +121,7 @@ class RunDirectory:
         """A JSON file of the run, None when it is not there or damaged."""
         try:
             return msgspec.json.decode((self.path / name).read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *BAD_JSON):
             return None
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import BadFactsError, ExternalError
-from xpukit.core.json_document import encode_json, now_utc
+from xpukit.core.json_document import BAD_JSON, encode_json, now_utc
 from xpukit.host import Host
 from xpukit.host.writable import WritableHost
 
@@ -114,7 +114,7 @@ def restore_tuning(host: WritableHost, journal: Path) -> tuple[str, ...]:
         record = msgspec.json.decode(journal.read_bytes(), type=Journal)
     except FileNotFoundError:
         return ()
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as err:
+    except (OSError, *BAD_JSON) as err:
         raise BadFactsError(
             f"{journal}: cannot be read: {err}",
             hint="put the settings back by hand (a reboot does), then remove the file",

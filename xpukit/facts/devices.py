@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from xpukit.core.errors import BadFactsError
+from xpukit.core.json_document import BAD_JSON
 
 SCHEMA = "xpukit.devices/1"
 INTEL = "8086"
@@ -120,7 +121,7 @@ def load_table() -> DeviceTable:
     """The table as it is in the file. Raises BadFactsError when the installation is damaged."""
     try:
         table = msgspec.json.decode(_DATA.read_bytes(), type=DeviceTable)
-    except (OSError, msgspec.DecodeError) as err:
+    except (OSError, *BAD_JSON) as err:
         raise BadFactsError(f"{_DATA}: {err}", hint="the installation is damaged: install xpukit again") from err
     if table.schema != SCHEMA:
         raise BadFactsError(f"{_DATA}: schema {table.schema!r}, expected {SCHEMA!r}", hint="install xpukit again")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import BadFactsError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.engine_records import SCHEMA, EngineFile, FlagRecord, Program, build_ranges, is_in
 
 # Filled at random or from the machine the parser ran on.
@@ -69,7 +70,7 @@ def decode_extracted(data: bytes, *, source: str) -> Extracted:
     """Read an extracted schema. Raises BadFactsError naming `source`."""
     try:
         found = msgspec.convert(json.loads(data), Extracted)
-    except (ValueError, msgspec.ValidationError) as err:
+    except BAD_JSON as err:
         raise BadFactsError(
             f"{source}: not a schema of an engine: {err}", hint="extract it again with xpukit's own extractor"
         ) from err

@@ -71,13 +71,17 @@ class Combination(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Arithmetic(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers that must fit: the product of `left` (flags; one the version lacks counts as 1) against `right`."""
+    """Numbers that must fit: the product of `left` (flags; one the version lacks counts as 1) against `right`.
+
+    Nothing is said where one of `unless` was given: the engine then has another rule.
+    """
 
     program: str
     left: tuple[str, ...]
     relation: Literal["multiple-of", "at-most"]
     right: str
     reason: str
+    unless: tuple[str, ...] = ()
 
 
 class EnvironmentRule(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,13 +126,14 @@ class ReplacementFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Intent(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an engine is told something. `values`: only for these; `has`: only where these flags exist.
 
-    `note`: how its meaning differs in this engine.
+    `note`: how its meaning differs in this engine. `unless`: flags beside which the words mean something else.
     """
 
     name: str
     write: tuple[str, ...]
     values: tuple[str, ...] = ()
     has: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     role: str = "serve"
     note: str = ""
 

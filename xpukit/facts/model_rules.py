@@ -29,6 +29,10 @@ class TypeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     `mlp_matrices`: 3 with a gate, 2 without. `causal` False: no KV cache. `window_every`: one full-attention layer in
     so many, where the config does not say. `tower_matrices`, `tower_width` (a config key): of the vision tower's MLP.
+    `state`: the kind of its layers without a growing cache; `bare_state`: they have no MLP; `parallel_state`: every
+    layer has attention beside it; `shared_blocks`: the attending layers share the weights of so many.
+    `shared_experts`: beside those routed to, where the config does not say. `extra_parameters`: not in the config.
+    `tied`: input and output embeddings are one, whatever the config says.
     """
 
     model_types: tuple[str, ...]
@@ -41,6 +45,12 @@ class TypeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     positions: bool = False
     both_mlps: bool = False
     state: str = ""
+    bare_state: bool = False
+    parallel_state: bool = False
+    shared_blocks: int = 0
+    shared_experts: int = 0
+    extra_parameters: int = 0
+    tied: bool = False
 
 
 class EngineRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,22 +166,17 @@ class DeviceTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     all_reduce: tuple[AllReduceTable, ...]
 
 
-class NamedGpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A GPU that Intel's tables do not hold, planned for by name (`--platform 2x8xH200`)."""
-
-    name: str
-    memory_bytes: int
-    memory_gbps: float
-    fp16_tflops: float
-    link_gbps: float
-    source: str
-    fp8_tflops: float = 0.0
-
-
 class _Types(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schema: str
     date: str
     types: tuple[TypeFacts, ...]
+
+
+class _Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    source: str
+    types: dict[str, dict[str, Any]]
 
 
 class _Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,12 +191,6 @@ class _Quantizations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     quantizations: tuple[QuantizationFacts, ...]
     support: tuple[Support, ...]
     known_bad: tuple[KnownBad, ...]
-
-
-class _Gpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    schema: str
-    date: str
-    gpus: tuple[NamedGpu, ...]
 
 
 _T = TypeVar("_T")
@@ -217,6 +216,18 @@ def list_types() -> tuple[TypeFacts, ...]:
 def find_type(model_type: str) -> TypeFacts | None:
     """A model type, None where we do not know it."""
     return next((facts for facts in list_types() if model_type in facts.model_types), None)
+
+
+@cache
+def _defaults() -> _Defaults:
+    return _load("type_defaults.json", "xpukit.model-defaults/1", _Defaults)
+
+
+def find_defaults(model_type: str, part: str = "") -> tuple[dict[str, Any], str]:
+    """What a type takes for the keys that its config.json leaves out, and who says so; `part`: of a nested table."""
+    own = _defaults().types.get(model_type, {})
+    found = own.get(part, {}) if part else {key: value for key, value in own.items() if not isinstance(value, dict)}
+    return found, _defaults().source
 
 
 @cache
@@ -265,14 +276,3 @@ def list_device_tables() -> tuple[DeviceTables, ...]:
         _load(path.name, "xpukit.device-speed/1", DeviceTables)
         for path in sorted((data_dir() / "models").glob("speed_*.json"))
     )
-
-
-@cache
-def list_gpus() -> tuple[NamedGpu, ...]:
-    """Devices that can be planned for by name."""
-    return _load("named_gpus.json", "xpukit.named-gpus/1", _Gpus).gpus
-
-
-def find_gpu(name: str) -> NamedGpu | None:
-    """A device by its name, in either case."""
-    return next((row for row in list_gpus() if row.name.lower() == name.strip().lower()), None)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from xpukit.core.errors import BadFactsError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.paths import data_dir
 
 SCHEMA = "xpukit.models/1"
@@ -157,7 +158,7 @@ def list_models() -> tuple[ModelEntry, ...]:
     """All models, in the order of llm-scaler's table, then those of the other guides."""
     try:
         table = msgspec.json.decode(_read("models.json"), type=_Models)
-    except msgspec.DecodeError as err:
+    except BAD_JSON as err:
         raise _damaged("models.json", err) from err
     _check("models.json", table.schema, SCHEMA)
     return table.models
@@ -168,7 +169,7 @@ def list_configs() -> tuple[ConfigFacts, ...]:
     """All shapes."""
     try:
         table = msgspec.json.decode(_read("configs.json"), type=_Configs)
-    except msgspec.DecodeError as err:
+    except BAD_JSON as err:
         raise _damaged("configs.json", err) from err
     _check("configs.json", table.schema, CONFIGS_SCHEMA)
     return table.configs
@@ -206,7 +207,7 @@ def _index() -> tuple[dict[str, ModelEntry], dict[str, ModelEntry]]:
 def _estimates() -> dict[str, Estimate]:
     try:
         table = msgspec.json.decode(_read("memory_estimates.json"), type=_Estimates)
-    except msgspec.DecodeError as err:
+    except BAD_JSON as err:
         raise _damaged("memory_estimates.json", err) from err
     _check("memory_estimates.json", table.schema, ESTIMATES_SCHEMA)
     return {estimate.name: estimate for estimate in table.estimates}
@@ -230,7 +231,7 @@ def list_log_patterns() -> tuple[LogPattern, ...]:
     """The lines of start-up logs that `serve --calibrate` reads."""
     try:
         table = msgspec.json.decode(_read("engine_log.json"), type=_Log)
-    except msgspec.DecodeError as err:
+    except BAD_JSON as err:
         raise _damaged("engine_log.json", err) from err
     _check("engine_log.json", table.schema, LOG_SCHEMA)
     return table.patterns

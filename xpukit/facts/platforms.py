@@ -28,6 +28,7 @@ class PlatformGpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pci_id: str = ""
     memory_bandwidth_gbps: float | None = None
     fp16_tflops: float | None = None
+    fp8_tflops: float | None = None
     pcie_speed_gts: float | None = None
     pcie_width: int | None = None
     tiles: int = 1
@@ -83,6 +84,12 @@ def find_gpu(name: str) -> PlatformGpu:
     known = ", ".join(gpu.name for gpu in list_gpus())
     hint = f"did you mean {by_name[near[0]].name}? known: {known}" if near else f"known: {known}"
     raise UsageError(f"no GPU {name!r} to plan for", hint=hint)
+
+
+def find_by_pci_id(device_id: str) -> PlatformGpu | None:
+    """The GPU of a PCI id (`2335`, `0x2335`); None: not one that we know. No id here is of two vendors."""
+    wanted = device_id.strip().lower().removeprefix("0x")
+    return next((gpu for gpu in list_gpus() if gpu.pci_id == wanted), None) if wanted else None
 
 
 def find_layout(gpus: int) -> Layout | None:

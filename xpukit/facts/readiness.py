@@ -51,6 +51,9 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sum_begun: str
     prose: str
     prose_begun: str
+    needle: str
+    needle_question: str
+    needle_begun: str
     filler: tuple[str, ...]
     embedding_texts: tuple[str, ...]
     rerank: RerankPrompt
@@ -78,6 +81,13 @@ class SuggestionLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log: str = ""
 
 
+class StatedLength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A refusal that says the longest request, as group `tokens`."""
+
+    regex: str
+    source: str
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Words of a refusal that only says what a model is not made for."""
 
@@ -100,6 +110,7 @@ class StartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     progress: tuple[StartLine, ...]
     suggestion: tuple[SuggestionLine, ...]
     refusal: tuple[Refusal, ...]
+    stated_length: tuple[StatedLength, ...]
 
 
 @cache
@@ -147,3 +158,12 @@ def list_patterns(line: StartLine | SuggestionLine) -> tuple[re.Pattern[str], ..
     if line.regex:
         return (re.compile(line.regex),)
     return tuple(re.compile(row.regex) for row in list_log_patterns() if row.name == line.log)
+
+
+def read_stated_length(text: str) -> int | None:
+    """The longest request that a refusal names, None where it names none."""
+    for line in load_start().stated_length:
+        match = re.search(line.regex, text)
+        if match is not None:
+            return int(match["tokens"])
+    return None

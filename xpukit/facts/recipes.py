@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,8 +134,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        names = ", ".join(variant.name for variant in self.variants) or "it has none"
-        raise UsageError(f"recipe {self.name} has no variant {name!r}", hint=f"variants: {names}")
+        names = [variant.name for variant in self.variants]
+        near = get_close_matches(name, names, n=1)
+        hint = f"variants: {', '.join(names) or 'it has none'}"
+        if near:
+            hint = f"did you mean {near[0]}? {hint}"
+        raise UsageError(f"recipe {self.name} has no variant {name!r}", hint=hint)
 
 
 def list_recipes() -> tuple[str, ...]:

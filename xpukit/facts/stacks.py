@@ -26,10 +26,16 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class PackageFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A package. `needs_source`: the distribution itself does not have it. `required` False: the rest works without."""
+    """A package. `needs_source`: the distribution itself does not have it. `required` False: the rest works without.
+
+    `archives`: where the name of the package is not known, the pattern of its archives in the source directory; `name`
+    is then our word for it, and `brings` a file by which one sees that it is there.
+    """
 
     name: str
     purpose: str
+    archives: str = ""
+    brings: str = ""
     minimum: str = ""
     tested: tuple[str, ...] = ()
     required: bool = True
@@ -44,6 +50,14 @@ class FileFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: int = 0o644
     refresh: Literal["", "udev", "systemd", "initramfs"] = ""
     reboot: bool = False
+
+
+class CopyFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Programs that come without a package: the files of `pattern` below the source directory, put into `directory`."""
+
+    name: str
+    pattern: str
+    directory: str
 
 
 class GroupFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,12 +88,14 @@ class KernelArgumentFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FirmwareFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A firmware file below /lib/firmware with its version and hash. `devices` are PCI ids, none for all."""
+    """A firmware file below /lib/firmware with its version and hash. `devices` are PCI ids, `platforms` prefixes of
+    devices.json's; neither for all. Rows of one path are versions of it that are known: the lowest is wanted."""
 
     path: str
     sha256: str
     version: str = ""
     devices: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
 
 
 class KernelFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +109,7 @@ class SourceFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where packages come from. `remedy` is what a user does to give apt that source."""
 
     name: str
-    kind: Literal["distribution", "ppa", "directory"]
+    kind: Literal["distribution", "ppa", "directory", "vendor"]
     remedy: str = ""
 
 
@@ -127,6 +143,7 @@ class StackFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     include: tuple[str, ...] = ()
     kernel: KernelFacts | None = None
     packages: tuple[PackageFacts, ...] = ()
+    copies: tuple[CopyFacts, ...] = ()
     files: tuple[FileFacts, ...] = ()
     groups: tuple[GroupFacts, ...] = ()
     services: tuple[ServiceFacts, ...] = ()
@@ -143,8 +160,8 @@ class StackFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return frozenset(option.name for option in self.options if option.default)
 
 
-_LISTS = ("packages", "files", "groups", "services", "holds", "kernel_arguments", "firmware", "sources", "options",
-          "checks")  # fmt: skip
+_LISTS = ("packages", "copies", "files", "groups", "services", "holds", "kernel_arguments", "firmware", "sources",
+          "options", "checks")  # fmt: skip
 
 
 def load_stack_file(path: Path) -> StackFacts:

@@ -32,9 +32,14 @@ def sync_directory(path: str) -> None:
         os.close(handle)
 
 
+def _name_part(path: str) -> str:
+    """Where a file is written before it gets its name."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.xpukit-part")
+
+
 def write_file(path: str, data: bytes, *, mode: int, uid: int = -1, gid: int = -1) -> str:
     """A file with this content, mode and owner, whole or not at all; -1 leaves the owner as it comes."""
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.xpukit-part")
+    temporary = _name_part(path)
 
     def act() -> None:
         with contextlib.suppress(FileNotFoundError):  # what a run that was killed left behind
@@ -59,7 +64,7 @@ def write_file(path: str, data: bytes, *, mode: int, uid: int = -1, gid: int = -
 
 def write_link(path: str, target: str) -> str:
     """A symbolic link, in place of whatever file or link is there."""
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.xpukit-part")
+    temporary = _name_part(path)
 
     def act() -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -72,9 +77,11 @@ def write_link(path: str, target: str) -> str:
 
 
 def remove_file(path: str) -> str:
-    """Remove a file or link; one that is not there is no error."""
+    """Remove a file or link, and what a write of it that was killed left behind; one that is not there is no error."""
 
     def act() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_name_part(path))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
             sync_directory(os.path.dirname(path))

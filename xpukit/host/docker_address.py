@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.docker_values import Reach
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -107,6 +108,6 @@ def _hint_start(address: str) -> str:
 def _read_json(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     try:
         parsed = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, *BAD_JSON):
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -1,4 +1,4 @@
-"""Runs the docker client for a build: its whole output in order, ended with everything it started."""
+"""Runs the docker client (or Compose): its whole output in order, ended with everything it started."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def run_client(
     *,
     timeout_s: float,
     env: Mapping[str, str],
-    log: Path,
+    log: Path | None,
     on_line: Callable[[str], None],
 ) -> Ran:
-    """Run the client; both its streams go to `on_line` and to `log` in the order written.
+    """Run the client; both its streams go to `on_line` and to `log` (None: nowhere) in the order written.
 
     Ctrl-C and the time-out end its process group with SIGTERM first, on which the client cancels the build.
     """

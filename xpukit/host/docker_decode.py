@@ -100,7 +100,42 @@ def decode_container(raw: Raw) -> ContainerInfo:
         health="" if health.get("Status") in (None, "none") else str(health["Status"]),
         health_log=tuple(str(entry.get("Output") or "").strip() for entry in health.get("Log") or ()),
         ports=bound,
+        labels={str(key): str(value) for key, value in ((raw.get("Config") or {}).get("Labels") or {}).items()},
+        addresses={
+            str(name): str(network["IPAddress"])
+            for name, network in ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items()
+            if network and network.get("IPAddress")
+        },
+        volumes={
+            str(mount.get("Destination", "")): str(mount.get("Source", ""))
+            for mount in raw.get("Mounts") or ()
+            if mount.get("Type") == "volume"
+        },
+        created=str(raw.get("Created") or ""),
     )
+
+
+def copy_container(raw: Raw, *, labels: Mapping[str, str], without: str) -> dict[str, Any]:
+    """The body of a request that creates a container like this one, from the very image it runs.
+
+    `labels` are added; those that begin with `without` (and a host name that is the container's id) are left out.
+    """
+    config = dict(raw.get("Config") or {})
+    identity = str(raw.get("Id", ""))
+    config["Image"] = raw.get("Image") or config.get("Image")
+    kept = {key: value for key, value in (config.get("Labels") or {}).items() if not key.startswith(without)}
+    config["Labels"] = {**kept, **labels}
+    if config.get("Hostname") and identity.startswith(str(config["Hostname"])):
+        del config["Hostname"]
+    networks = {
+        name: {"Aliases": [alias for alias in network.get("Aliases") or () if not identity.startswith(alias)]}
+        for name, network in ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items()
+    }
+    return {
+        **config,
+        "HostConfig": dict(raw.get("HostConfig") or {}),
+        "NetworkingConfig": {"EndpointsConfig": networks},
+    }
 
 
 def decode_event(raw: Raw) -> DaemonEvent:
@@ -148,6 +183,10 @@ def encode_container(request: ContainerRequest, make_host_config: Callable[..., 
         arguments["name"] = request.name
     if request.user:
         arguments["user"] = request.user
+    if request.health_interval_s is not None:
+        # What is not said, the test itself above all, stays the image's.
+        interval_ns = round(request.health_interval_s * 1e9)
+        arguments["healthcheck"] = {"interval": interval_ns, "retries": request.health_retries}
     if request.ports:
         arguments["ports"] = [_split_port(name) for name in request.ports]
     return arguments

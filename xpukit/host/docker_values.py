@@ -84,6 +84,8 @@ class ContainerRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `devices` are "host[:container[:rwm]]"; `binds` "host:container[:ro]"; `mounts` paths that are seen read-only
     at the same place inside and may hold a colon; `ports` map "8000/tcp" to a port of 127.0.0.1 (0: any free one).
+    `health_interval_s` and `health_retries` change how often the image's own health check is asked, and when it is
+    given up.
     """
 
     image: str
@@ -108,10 +110,16 @@ class ContainerRequest(msgspec.Struct, frozen=True, kw_only=True):
     security_opt: tuple[str, ...] = ()
     read_only: bool = False
     init: bool = False
+    health_interval_s: float | None = None
+    health_retries: int | None = None
 
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A container's state. `health` is "" without a health check; `exit_code` None while it runs."""
+    """A container's state. `health` is "" without a health check; `exit_code` None while it runs.
+
+    `addresses`: its address in each network that it is in; `volumes`: the host's directory of each volume, by where it
+    is mounted; `created`: as the daemon writes it (RFC 3339).
+    """
 
     id: str
     name: str
@@ -123,6 +131,10 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     health: str = ""
     health_log: tuple[str, ...] = ()
     ports: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    addresses: dict[str, str] = {}
+    volumes: dict[str, str] = {}
+    created: str = ""
 
 
 class ExecAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,14 +46,14 @@ def run_foreground(command: Sequence[str], watch: Callable[[Iterator[str | None]
         code = process.wait()
     except KeyboardInterrupt:
         print("stopping (once more to kill)", file=sys.stderr, flush=True)
-        _end_group(process)
+        end_group(process)
         raise
     except BaseException:  # a watcher that fails must not leave a server behind that nobody sees
-        _end_group(process)
+        end_group(process)
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)
-    _end_group(process)
+    end_group(process)
     return code if code >= 0 else 128 - code
 
 
@@ -126,7 +126,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """Interrupt the group, wait, then terminate and at last kill what is left.
 
     What a shell started in the background does not hear an interrupt; when the program itself has ended, there is

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event of an asyncio program, so that what was measured is kept."""
+"""Ctrl-C and SIGTERM as one: an exception, or an event of an asyncio program, so that what was measured is kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def interrupt_on_terminate() -> Iterator[None]:
+    """Inside, SIGTERM is what Ctrl-C is: a KeyboardInterrupt. Only in the main thread."""
+
+    def take(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, take)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager

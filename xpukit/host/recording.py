@@ -144,5 +144,5 @@ def pack_recording(directory: Path, archive: Path) -> None:
     if suffix == ".tar.zst":
         import zstandard
 
-        content = zstandard.ZstdCompressor(level=10).compress(content)
+        content = zstandard.ZstdCompressor(level=10, write_checksum=True).compress(content)
     write_atomic(archive, content, mode=0o600)

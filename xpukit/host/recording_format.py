@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from xpukit.core.errors import BadRecordingError
+from xpukit.core.json_document import BAD_JSON
 
 FORMAT = "xpukit.recording/1"
 FORMAT_FAMILY = "xpukit.recording/"
@@ -220,8 +221,10 @@ def read_archive(path: Path) -> dict[str, bytes]:
     except BadRecordingError:
         raise
     except Exception as err:  # tarfile, lzma, zlib and zstandard each have their own for damaged input
+        # tarfile says in several lines what each of its ways to open it found.
+        cause = str(err).partition("\n")[0].rstrip(":")
         raise BadRecordingError(
-            f"{path}: not a readable recording archive ({type(err).__name__}: {err})",
+            f"{path}: not a readable recording archive ({type(err).__name__}: {cause})",
             hint="it may be damaged or cut short in transfer: compare its size with the original",
         ) from err
     manifests = [name for name in members if PurePosixPath(name).name == MANIFEST]
@@ -241,7 +244,7 @@ def read_manifest(files: RecordingFiles) -> Manifest:
         )
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError) as err:
+    except BAD_JSON as err:
         raise BadRecordingError(f"{files.source}: its {MANIFEST} is damaged: {err}") from err
     if manifest.format != FORMAT:
         if manifest.format.startswith(FORMAT_FAMILY):
@@ -266,7 +269,10 @@ def read_lines(files: RecordingFiles) -> tuple[dict[tuple[str, ...], list[dict[s
             continue
         try:
             line = decoder.decode(raw_line)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except BAD_JSON:
+            damaged += 1
+            continue
+        if not line.question:
             damaged += 1
             continue
         answers.setdefault(line.question, []).append(line.answer)

@@ -28,6 +28,9 @@ from xpukit.host.recording_format import BLOBS, RecordingFiles, read_lines, read
 from xpukit.host.redaction.answers import replace_in_answer
 from xpukit.host.redaction.pseudonyms import PseudonymMap
 
+# Of a question in an error message.
+_SHOWN_CHARS = 120
+
 A = TypeVar("A", bound=msgspec.Struct)
 
 
@@ -47,6 +50,12 @@ def _unrecorded(answer_type: type[A], question: Question) -> A:
         LevelZeroAnswer: lambda: LevelZeroAnswer(status="unrecorded", detail="not in this recording"),
     }
     made = blank[answer_type]()
+    assert isinstance(made, answer_type)
+    return made
+
+
+def _say_absent(answer_type: type[A]) -> A:
+    made = StatAnswer(error="ENOENT")
     assert isinstance(made, answer_type)
     return made
 
@@ -81,15 +90,25 @@ class ReplayHost(MediatedHost):
         ours = self.manifest.xpukit_version == __version__ and self.manifest.complete
         self.strict = strict if strict is not None else covered and ours
         self.unrecorded: list[Question] = []
+        # Answers that are there and cannot be read, each with what is wrong: asked for them, UNRECORDED is said.
+        self.misshapen: dict[Question, str] = {}
 
     def mediate(self, question: Question, answer_type: type[A], ask: Callable[[], A]) -> A:
         packed = self._next_answer(question)
         if packed is None:
-            if self.strict and not self.damaged_lines:
+            if question[0] == "stat" and not question[1].startswith("/"):
+                # Below where xpukit was started: no recorded machine has that. (`serve` looks whether Qwen/Qwen3-8B is
+                # a folder.)
+                return _say_absent(answer_type)
+            if self.strict and not self.damaged_lines and not self.misshapen:
                 raise UnrecordedQuestionError(question, str(self._files.source))
             self.unrecorded.append(question)
             return _unrecorded(answer_type, question)
-        answer = unpack_answer(packed, answer_type, self._load_blob)
+        try:
+            answer = unpack_answer(packed, answer_type, self._load_blob)
+        except BadRecordingError as err:
+            self.misshapen.setdefault(question, f"{' '.join(question)[:_SHOWN_CHARS]}: {err.message}")
+            return _unrecorded(answer_type, question)
         return replace_in_answer(answer, self._names.put_back) if self._names is not None else answer
 
     @property
@@ -109,7 +128,5 @@ class ReplayHost(MediatedHost):
     def _load_blob(self, name: str) -> bytes:
         blob = self._files.load(f"{BLOBS}/{name}") if "/" not in name else None
         if blob is None:
-            raise BadRecordingError(
-                f"{self._files.source}: {BLOBS}/{name} is missing", hint="the recording is incomplete"
-            )
+            raise BadRecordingError(f"{BLOBS}/{name} is missing", hint="the recording is incomplete")
         return blob

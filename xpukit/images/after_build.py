@@ -13,7 +13,7 @@ import msgspec
 from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import ExternalError
-from xpukit.core.json_document import build_document, encode_json
+from xpukit.core.json_document import BAD_JSON, build_document, encode_json
 from xpukit.facts.recipes import Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ImageInfo
@@ -30,6 +30,7 @@ from xpukit.images.inside import idle_request, keep_container
 from xpukit.images.inventory import FLAGS_FILE, INVENTORY_FILE, SBOM_FILE, SMOKE_FILE, Inventory, encode_inventory
 from xpukit.images.inventory_read import read_inventory
 from xpukit.images.sbom import render_sbom
+from xpukit.images.smoke_compose import RunComposed
 from xpukit.images.smoke_report import SCHEMA as SMOKE_SCHEMA
 from xpukit.images.smoke_report import SmokeReport
 from xpukit.images.smoke_test import SmokeLimits, smoke_test
@@ -69,6 +70,7 @@ def account_for_image(
     limits: SmokeLimits | None = None,
     hostname: str = "",
     reuse: bool = True,
+    compose: RunComposed | None = None,
 ) -> Account:
     """Test and describe a built image; writes smoke.json, engine-flags.json, inventory.json and the SBOM.
 
@@ -98,7 +100,7 @@ def account_for_image(
             info = label_image(daemon, info, make_labels(flags), tags)
     report = None
     if smoke:
-        report = smoke_test(daemon, info.id, recipe, gpus, folder=directory, limits=limits)
+        report = smoke_test(daemon, info.id, recipe, gpus, folder=directory, limits=limits, compose=compose)
         report = msgspec.structs.replace(report, image=next(iter(tags), info.id))
         document = build_document(SMOKE_SCHEMA, hostname, report)
         write_atomic(directory / SMOKE_FILE, encode_json(document).encode())
@@ -131,7 +133,7 @@ def _take_over(
     for path in others[:_MOST_BUILDS]:
         try:
             account = msgspec.json.decode(path.read_bytes(), type=Account)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *BAD_JSON):
             continue
         passed = account.smoke is not None and account.smoke.verdict == "pass"
         if account.built_id != built_id or account.devices != devices or (smoke and not passed) or account.notes:

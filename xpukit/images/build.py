@@ -40,12 +40,27 @@ class BuildSecret(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class ServedFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of this host that the classic builder's steps get from loopback while the build runs. `prefix` is a
+    checksum of its files, and `port` follows from it: the same files give the same address, and so the same cache.
+    """
+
+    folder: str
+    prefix: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.prefix}/"
+
+
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """A recipe with its settings, ready to build: the same input gives byte-identical files.
 
     `hash` is over all files and settings (hex SHA-256); `args` are build arguments that do not persist in the image.
     `apt_packages` and `wheels` are what its RUN steps install,
     `downloads` the names of the recipe's files that they fetch. `network` is the mode of the RUN steps ("" default).
+    `served` must be there while they run.
     """
 
     recipe: str
@@ -63,6 +78,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     apt_packages: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
     downloads: tuple[str, ...] = ()
+    served: ServedFolder | None = None
 
     @property
     def dockerfile(self) -> str:
@@ -71,12 +87,15 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a running build said. `step` and `steps` are 0 where the builder does not number them."""
+    """One thing that a running build said. `step` and `steps` are 0 where the builder does not number them; `stage` is
+    "" where it counts all steps together, or has one stage only.
+    """
 
     kind: Literal["step", "line", "cached", "done", "error"]
     text: str
     step: int = 0
     steps: int = 0
+    stage: str = ""
     seconds: float | None = None
 
 

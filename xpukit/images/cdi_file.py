@@ -11,7 +11,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError
-from xpukit.core.json_document import encode_json
+from xpukit.core.json_document import BAD_JSON, encode_json
 from xpukit.facts.cdi import load_cdi_facts
 from xpukit.host.door import Host
 from xpukit.images.cdi import check_cdi
@@ -64,7 +64,7 @@ def compare_cdi(
         return CdiState(path=path, state="unreadable", differences=(f"cannot be read: {answer.error}",))
     try:
         found = json.loads(answer.data)
-    except ValueError as err:
+    except BAD_JSON as err:
         return CdiState(path=path, state="stale", differences=(f"not JSON: {err}",))
     if found in (wanted, *also):
         return CdiState(path=path, state="current")

@@ -36,6 +36,14 @@ def hash_file(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def read_bytes(path: Path) -> bytes:
+    """A small file's content. Raises UsageError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise UsageError(f"{path}: cannot be read: {err.strerror or err}", hint="check the path") from err
+
+
 def link_file(source: Path, path: str) -> ContextFile:
     """A large file of this host as a file of the context, hashed now."""
     digest, size = hash_file(source)

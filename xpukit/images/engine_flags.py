@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from xpukit.core.json_document import encode_json
+from xpukit.core.json_document import BAD_JSON, encode_json
 from xpukit.facts.recipes import Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.images.engine_flags_help import parse_help
@@ -165,7 +165,7 @@ def read_label(labels: Mapping[str, str]) -> EngineFlags | None:
     try:
         inflated = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), _INFLATED_LIMIT_BYTES)
         flags = msgspec.json.decode(inflated, type=EngineFlags)
-    except (ValueError, zlib.error, msgspec.DecodeError):
+    except (zlib.error, *BAD_JSON):
         return None
     return flags if hash_flags(flags) == labels.get(LABEL_FLAGS_HASH) else None
 

@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import ExternalError, OutputError
-from xpukit.core.json_document import now_utc
+from xpukit.core.json_document import BAD_JSON, now_utc
 from xpukit.facts.recipes import Fetched
 from xpukit.host.door import Host
+from xpukit.host.network_environment import read_network_environment, strip_credentials
 from xpukit.images.build import Rendered
 from xpukit.images.context import hash_file
 from xpukit.images.fetch_apt import DebPlan, render_index
@@ -41,16 +42,6 @@ _PLATFORMS = (
     "manylinux2010_x86_64",
     "manylinux1_x86_64",
     "linux_x86_64",
-)
-_PROXY_NAMES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
 )
 
 
@@ -148,7 +139,7 @@ def parse_report(text: str) -> tuple[WheelSource, ...]:
     """The packages of pip's installation report. What is no report gives none."""
     try:
         report = json.loads(text)
-    except ValueError:
+    except BAD_JSON:
         return ()
     found = []
     for item in _list_of(report, "install"):
@@ -173,12 +164,6 @@ def _list_of(value: object, key: str) -> list[Any]:
     return inner if isinstance(inner, list) else []
 
 
-def strip_credentials(url: str) -> str:
-    """The address without a user name and password in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 class _Fetcher:
     """Downloads with curl: it goes on where it stopped, and knows every proxy a firm can have."""
 
@@ -190,7 +175,7 @@ class _Fetcher:
         self._before = before
         self._ca = ca
         self._say = say
-        self._env = read_environment(host)
+        self._env = read_network_environment(host)
 
     def take(self, kind: str, name: str, url: str, file: str, sha256: str) -> LockItem:
         target = self._folder / file
@@ -239,13 +224,6 @@ class _Fetcher:
             raise OutputError(f"{target}: cannot be written: {err.strerror}", hint="check free space") from err
 
 
-def read_environment(host: Host) -> dict[str, str]:
-    """Proxies and pip's own settings (mirrors), which the door's small environment leaves out."""
-    names = [*_PROXY_NAMES, *host.env_names("PIP_").names]
-    values = {name: host.env(name).value for name in names}
-    return {name: value for name, value in values.items() if value}
-
-
 def _resolve_wheels(
     host: Host, wheels: Sequence[str], python_argv: Sequence[str], python_version: str, ca_bundle: Path | None
 ) -> tuple[WheelSource, ...]:
@@ -260,7 +238,7 @@ def _resolve_wheels(
         argv += ["--platform", platform]
     if ca_bundle is not None:
         argv += ["--cert", str(ca_bundle)]
-    ran = host.run([*argv, *wheels], timeout_s=_RESOLVE_S, env=read_environment(host))
+    ran = host.run([*argv, *wheels], timeout_s=_RESOLVE_S, env=read_network_environment(host))
     found = parse_report(ran.text)
     if not ran.ok or not found:
         raise ExternalError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
+from xpukit.images.build import LABEL_SETTINGS
 from xpukit.images.engine_flags import EngineFlags, list_flag_names
 from xpukit.images.inventory import Inventory
 
 Change = Literal["added", "removed", "changed"]
-Area = Literal["package", "flag", "label", "environment", "start", "layer", "system"]
+Area = Literal["package", "flag", "setting", "label", "environment", "start", "layer", "system"]
 
 
 class ImageChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,10 @@ def diff_images(
     elif (flags_before is None) != (flags_after is None):
         notes.append("the engine's flags are known of one of the two only")
     if before.image_id and after.image_id:
-        changes += _compare_maps("label", before.labels, after.labels)
+        old_labels, old_settings = _split_labels(before.labels)
+        new_labels, new_settings = _split_labels(after.labels)
+        changes += _compare_maps("setting", old_settings, new_settings)
+        changes += _compare_maps("label", old_labels, new_labels)
         changes += _compare_maps("environment", before.env, after.env)
         changes += _compare_maps("start", _describe_start(before), _describe_start(after))
         changes += _compare_layers(before, after)
@@ -114,9 +120,23 @@ def _describe_flag(entry: Mapping[str, Any], keys: Sequence[str] = ()) -> str:
 
 
 def _say(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, (list, tuple)):
         return ",".join(str(item) for item in value)
     return "none" if value is None else str(value)
+
+
+def _split_labels(labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The labels, and the recipe's settings that one of them holds: each is a difference of its own."""
+    try:
+        settings = json.loads(labels.get(LABEL_SETTINGS, ""))
+    except BAD_JSON:
+        settings = None
+    if not isinstance(settings, dict):
+        return dict(labels), {}
+    rest = {name: value for name, value in labels.items() if name != LABEL_SETTINGS}
+    return rest, {name: _say(value) for name, value in settings.items()}
 
 
 def _describe_start(inventory: Inventory) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import ExternalError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.paths import shipped_dir
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ExecAnswer
@@ -69,7 +70,7 @@ def run_program(
         for argv in (("bash", "-c", 'exec "$@"', "bash", python, "-c", source), (python, "-c", source)):
             answer = run_inside(daemon, container, (*argv, *arguments), timeout_s=timeout_s, user=user)
             if answer.rc == 0:
-                with contextlib.suppress(ValueError, UnicodeDecodeError, IndexError):
+                with contextlib.suppress(IndexError, *BAD_JSON):
                     return json.loads(answer.out.decode().strip().splitlines()[-1])
                 return None
             if answer.rc not in (126, 127):

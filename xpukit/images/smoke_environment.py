@@ -6,12 +6,38 @@ import json
 import re
 from collections.abc import Mapping
 
-from xpukit.images.smoke_report import EnvironmentDifference
+from xpukit.core.json_document import BAD_JSON
+from xpukit.facts.recipes import Recipe
+from xpukit.images.smoke_report import EnvironmentDifference, SmokeCheck
 
 MARK = "XPUKIT-ENVIRONMENT "
+# Compose is one more where the host has it.
+WAYS = ("run", "exec", "entrypoint")
 # What differs between containers, shells and our own looking, whatever the image does.
 _IGNORED = re.compile(r"^(HOSTNAME|HOME|PWD|OLDPWD|SHLVL|_|TERM|PYTHONPATH|XPUKIT_SAY_ENVIRONMENT|LC_CTYPE)$")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def judge_environments(recipe: Recipe, outputs: dict[str, str]) -> tuple[SmokeCheck, tuple[EnvironmentDifference, ...]]:
+    """Whether the engine saw the same variables in all ways that were tried."""
+    name = "same-environment"
+    if not recipe.answers.version_argv:
+        return SmokeCheck(name=name, verdict="not-applicable", said="the image has no engine"), ()
+    ways = (*WAYS, *(way for way in outputs if way not in WAYS))
+    found = {way: find_environment(outputs.get(way, "")) for way in ways}
+    silent = [way for way, environment in found.items() if environment is None]
+    if recipe.answers.engine == "none" and len(silent) == len(found):
+        said = "no Python program to ask; where nothing is sourced, all that it sees is the image's ENV"
+        return SmokeCheck(name=name, verdict="not-applicable", said=said), ()
+    if silent:
+        said = f"not seen when started by {', '.join(silent)} (no Python engine, a failed start or a remote daemon)"
+        return SmokeCheck(name=name, verdict="unknown", said=said), ()
+    differences = compare_environments({way: environment or {} for way, environment in found.items()})
+    if differences:
+        said = ", ".join(difference.name for difference in differences)
+        return SmokeCheck(name=name, verdict="fail", said=f"differs: {said}"), differences
+    count = len(found["run"] or {})
+    return SmokeCheck(name=name, verdict="pass", said=f"{count} variables, by {', '.join(ways)}"), ()
 
 
 def find_environment(output: str) -> dict[str, str] | None:
@@ -21,7 +47,7 @@ def find_environment(output: str) -> dict[str, str] | None:
         if line.startswith(MARK):
             try:
                 _, environment = json.loads(line[len(MARK) :])
-            except (ValueError, TypeError):
+            except (TypeError, *BAD_JSON):
                 continue
             if isinstance(environment, dict):
                 found = {str(key): str(value) for key, value in environment.items()}

@@ -15,15 +15,17 @@ from xpukit.facts.recipes import CHECK_FILE, Recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ImageInfo
 from xpukit.images.inside import keep_container, run_inside
+from xpukit.images.smoke_compose import RunComposed
 from xpukit.images.smoke_container import HOOK_PLACE, idle_fields, make_request, place_hook
-from xpukit.images.smoke_environment import compare_environments, find_environment, parse_check_lines, strip_marks
+from xpukit.images.smoke_environment import judge_environments, parse_check_lines, strip_marks
 from xpukit.images.smoke_report import EnvironmentDifference, SmokeCheck, SmokeReport, Verdict, judge_checks
 
 # No engine knows it: what the engine says about it shows that appended arguments reach its parser.
 STRANGE_FLAG = "--xpukit-no-such-flag"
 # Where our recipes put what they bring.
 _OURS_INSIDE = "/opt/xpukit"
-WAYS = ("run", "exec", "entrypoint")
+# Failed answers, a second apart, after which a server without a model is not going to be healthy.
+_HEALTH_RETRIES = 30
 
 
 class SmokeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,7 @@ class _Scope(msgspec.Struct, frozen=True):
     base: ContainerRequest
     limits: SmokeLimits
     folder: Path | None
+    compose: RunComposed | None = None
 
 
 def smoke_test(
@@ -54,8 +57,9 @@ def smoke_test(
     *,
     folder: Path | None = None,
     limits: SmokeLimits | None = None,
+    compose: RunComposed | None = None,
 ) -> SmokeReport:
-    """Try the image; nothing of it runs afterwards. `folder` keeps the logs.
+    """Try the image; nothing of it runs afterwards. `folder` keeps the logs, `compose` starts it by Compose, too.
 
     A container that cannot be started is a failed row. Raises ExternalError when the image is not there or
     the daemon does not answer.
@@ -67,7 +71,7 @@ def smoke_test(
     with place_hook() as hook:
         base = make_request(info.id, gpus, limits.memory_bytes)
         base = msgspec.structs.replace(base, binds=(*base.binds, f"{hook}:{HOOK_PLACE}:ro"))
-        scope = _Scope(daemon, info, recipe, base, limits, folder)
+        scope = _Scope(daemon, info, recipe, base, limits, folder, compose)
         checks: list[SmokeCheck] = []
         version = ""
         environments: dict[str, str] = {}
@@ -83,7 +87,7 @@ def smoke_test(
         else:
             outside, more = _try_ways(scope)
             checks += outside
-            row, differences = _judge_environments(recipe, {**environments, **more})
+            row, differences = judge_environments(recipe, {**environments, **more})
             checks += [row, _try_arguments(scope), _try_health(scope)]
             return _report(image, scope, gpus, checks, version, differences)
     return _report(image, scope, gpus, checks, version, ())
@@ -245,7 +249,7 @@ def _run_once(scope: _Scope, name: str, request: ContainerRequest) -> tuple[int 
 
 
 def _try_ways(scope: _Scope) -> tuple[list[SmokeCheck], dict[str, str]]:
-    """The engine's version asked by `docker run` and with its name as an overridden entry point."""
+    """The engine's version asked by `docker run`, by Compose, and with its name as an overridden entry point."""
     argv = scope.recipe.answers.version_argv
     if not argv:
         row = SmokeCheck(name="ways-of-starting", verdict="not-applicable", said="the image has no engine")
@@ -253,7 +257,11 @@ def _try_ways(scope: _Scope) -> tuple[list[SmokeCheck], dict[str, str]]:
     outputs: dict[str, str] = {}
 
     def start(way: str, request: ContainerRequest) -> tuple[Verdict, str]:
-        code, said = _run_once(scope, way, request)
+        if way == "compose" and scope.compose is not None:
+            code, said = scope.compose(request, scope.limits.command_s)
+            _keep_log(scope, way, said.encode())
+        else:
+            code, said = _run_once(scope, way, request)
         outputs[way] = said
         if code is None:
             return "fail", f"still running after {scope.limits.command_s:.0f} s"
@@ -266,30 +274,12 @@ def _try_ways(scope: _Scope) -> tuple[list[SmokeCheck], dict[str, str]]:
         _measure("start by run", lambda: start("run", run), "smoke-run.log"),
         _measure("start by entrypoint", lambda: start("entrypoint", overridden), "smoke-entrypoint.log"),
     ]
+    if scope.compose is not None:
+        rows.append(_measure("start by compose", lambda: start("compose", run), "smoke-compose.log"))
+    else:
+        said = "no docker compose on this host"
+        rows.append(SmokeCheck(name="start by compose", verdict="not-applicable", said=said))
     return rows, outputs
-
-
-def _judge_environments(
-    recipe: Recipe, outputs: dict[str, str]
-) -> tuple[SmokeCheck, tuple[EnvironmentDifference, ...]]:
-    """Whether the engine saw the same variables in all ways that were tried."""
-    name = "same-environment"
-    if not recipe.answers.version_argv:
-        return SmokeCheck(name=name, verdict="not-applicable", said="the image has no engine"), ()
-    found = {way: find_environment(outputs.get(way, "")) for way in WAYS}
-    silent = [way for way, environment in found.items() if environment is None]
-    if recipe.answers.engine == "none" and len(silent) == len(found):
-        said = "no Python program to ask; where nothing is sourced, all that it sees is the image's ENV"
-        return SmokeCheck(name=name, verdict="not-applicable", said=said), ()
-    if silent:
-        said = f"not seen when started by {', '.join(silent)} (no Python engine, a failed start or a remote daemon)"
-        return SmokeCheck(name=name, verdict="unknown", said=said), ()
-    differences = compare_environments({way: environment or {} for way, environment in found.items()})
-    if differences:
-        said = ", ".join(difference.name for difference in differences)
-        return SmokeCheck(name=name, verdict="fail", said=f"differs: {said}"), differences
-    count = len(found["run"] or {})
-    return SmokeCheck(name=name, verdict="pass", said=f"{count} variables, by {', '.join(WAYS)}"), ()
 
 
 def _try_arguments(scope: _Scope) -> SmokeCheck:
@@ -319,8 +309,11 @@ def _try_health(scope: _Scope) -> SmokeCheck:
     if not scope.recipe.answers.healthy_alone:
         return SmokeCheck(name=name, verdict="not-applicable", said="it becomes healthy only beside other containers")
 
+    # Asked each second, and not given up before: an image's own interval may be half a minute.
+    often = msgspec.structs.replace(scope.base, health_interval_s=1.0, health_retries=_HEALTH_RETRIES)
+
     def attempt() -> tuple[Verdict, str]:
-        with keep_container(scope.daemon, scope.base) as container:
+        with keep_container(scope.daemon, often) as container:
             info = scope.daemon.wait_healthy(container, timeout_s=scope.limits.health_s)
             log = scope.daemon.read_logs(container)
         _keep_log(scope, "health", log)

@@ -36,7 +36,7 @@ def key_path(source: Source) -> str:
 def has_lists(site: Site, content: str) -> bool:
     """Whether apt has lists of every address of the file (it names them after it), and they are not out of date."""
     names = site.list(LISTS).names
-    for address in _list_addresses(content):
+    for address in list_addresses(content):
         place = address.partition(":")[2].lstrip("/")
         stem = place.rstrip("/").replace("/", "_")
         found = [name for name in names if stem in name and "Packages" in name]
@@ -54,7 +54,8 @@ def _is_current(site: Site, directory: str, names: list[str]) -> bool:
     return any(site.read(f"{LISTS}/{name}").data == there.data for name in names)
 
 
-def _list_addresses(content: str) -> list[str]:
+def list_addresses(content: str) -> list[str]:
+    """The addresses of a file of sources, in either of apt's formats."""
     found: list[str] = []
     for line in content.splitlines():
         words = line.split()

@@ -18,6 +18,7 @@ PLAN_SCHEMA = "xpukit.install-plan/1"
 APPLY_SCHEMA = "xpukit.install-apply/1"
 UNDO_SCHEMA = "xpukit.install-undo/1"
 STATUS_SCHEMA = "xpukit.install-status/1"
+INDEX_SCHEMA = "xpukit.install-index/1"
 
 
 class ChangeView(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import BadFactsError, CouldNotJudgeError
-from xpukit.core.json_document import build_document
+from xpukit.core.json_document import BAD_JSON, build_document
 from xpukit.install.step import Scene
 from xpukit.install.steps.packages import list_versions
 
@@ -40,5 +40,5 @@ def read_set(data: bytes, *, source: str) -> InstallSet:
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             raise BadFactsError(f"{source}: not an export of xpukit install ({SCHEMA})", hint="xpukit install export")
         return msgspec.convert({key: raw.get(key) for key in ("stack", "options", "packages")}, InstallSet)
-    except msgspec.MsgspecError as err:
+    except BAD_JSON as err:
         raise BadFactsError(f"{source}: {err}", hint="make it with: xpukit install export") from err

@@ -12,6 +12,8 @@ from xpukit.install.site import Site
 
 UPDATES = "/lib/firmware/updates"
 # The largest GPU firmware in linux-firmware is about 1 MiB.
+# Of a file of a recorded machine.
+UNRECORDED = "not in the recording"
 CONTENT_LIMIT_BYTES = 64 << 20
 _CPD_HEADER = struct.Struct("<4sIBBBBII")
 _CPD_ENTRY = struct.Struct("<12sII4x")
@@ -128,7 +130,7 @@ def find_loaded(site: Site, name: str, kernel: str) -> FirmwareFile | None:
             path = f"{directory.format(kernel=kernel)}/{name}{ending}"
             error = site.stat(path).error
             if error == "UNRECORDED":
-                return FirmwareFile(path=path, error="not in the recording")
+                return FirmwareFile(path=path, error=UNRECORDED)
             if not error:
                 return read_firmware(site, path)
     return None

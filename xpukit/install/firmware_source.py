@@ -86,18 +86,38 @@ def name_of(path: str) -> str:
 def collect_offers(site: Site, directory: str, rows: Sequence[FirmwareFacts]) -> tuple[Offer, ...]:
     """All files on offer, their hashes checked. Raises ExternalError naming the first that is not what it must be."""
     base = f"{directory.rstrip('/')}/{DIRECTORY}" if directory else ""
-    offers = {offer.name: offer for offer in (_offer_row(site, base, row) for row in rows)}
-    for line in _read_manifest(site, base):
-        offer = _offer_line(site, base, line)
-        known = offers.get(offer.name)
-        if known is None:
-            offers[offer.name] = offer
-        elif known.sha256 != offer.sha256:
-            raise ExternalError(
-                f"{base}/{line.path}: SHA-256 {offer.sha256} in {MANIFEST}, {known.sha256} in the stack",
-                hint="source and stack do not belong together; nothing was changed",
-            )
-    return tuple(offers.values())
+    by_name: dict[str, list[FirmwareFacts]] = {}
+    for row in rows:
+        by_name.setdefault(_check_name(row), []).append(row)
+    summed = {offer.name: offer for offer in (_offer_line(site, base, line) for line in _read_manifest(site, base))}
+    offers = {name: _offer_rows(site, base, name, known) for name, known in by_name.items() if name not in summed}
+    for name, offer in summed.items():
+        _compare_with_rows(base, offer, by_name.get(name, []))
+    return (*offers.values(), *summed.values())
+
+
+def _check_name(row: FirmwareFacts) -> str:
+    name = name_of(row.path)
+    if why := explain_name(name):
+        raise ExternalError(f"firmware of the stack: {why}", hint="correct the stack's [[firmware]] row")
+    return name
+
+
+def _compare_with_rows(base: str, offer: Offer, rows: Sequence[FirmwareFacts]) -> None:
+    """A file that the source vouches for may be newer than what the stack knows, but neither older than all of it nor
+    another file of a version that it knows. Raises ExternalError."""
+    if not rows or any(row.sha256.lower() == offer.sha256 for row in rows):
+        return
+    orders = [compare_versions(offer.version or "0", row.version or "0") for row in rows]
+    same = next((row for row, order in zip(rows, orders, strict=True) if order == 0 or not row.version), None)
+    if same is None and offer.version and max(orders) > 0:
+        return
+    about = f" (version {offer.version})" if offer.version else ""
+    known = ", ".join(f"{row.version} {row.sha256}".strip() for row in rows if same in (None, row))
+    raise ExternalError(
+        f"{base}/{offer.name}: SHA-256 {offer.sha256}{about} in {MANIFEST}, the stack has {known}",
+        hint="source and stack do not belong together; nothing was changed",
+    )
 
 
 def _read_manifest(site: Site, base: str) -> tuple[ManifestLine, ...]:
@@ -112,17 +132,17 @@ def _read_manifest(site: Site, base: str) -> tuple[ManifestLine, ...]:
     return lines
 
 
-def _offer_row(site: Site, base: str, row: FirmwareFacts) -> Offer:
-    name = name_of(row.path)
-    if why := explain_name(name):
-        raise ExternalError(f"firmware of the stack: {why}", hint="correct the stack's [[firmware]] row")
-    wanted = Offer(name=name, sha256=row.sha256.lower(), version=row.version)
+def _offer_rows(site: Site, base: str, name: str, rows: Sequence[FirmwareFacts]) -> Offer:
+    """The file of the source, which must be one of those that the stack knows; else the oldest of them, not at hand."""
+    known = [Offer(name=name, sha256=row.sha256.lower(), version=row.version) for row in rows]
+    known.sort(key=lambda offer: [int(part) for part in offer.version.split(".") if part.isdigit()])
     for ending in load_firmware_search().endings if base else ():
         path = f"{base}/{name}{ending}"
         if site.exists(path):
             _raw, data = _read(site, path)
-            return _complete(wanted, path, data)
-    return wanted
+            digest = hash_bytes(data)
+            return _complete(next((offer for offer in known if offer.sha256 == digest), known[-1]), path, data)
+    return known[0]
 
 
 def _offer_line(site: Site, base: str, line: ManifestLine) -> Offer:

@@ -12,7 +12,7 @@ import msgspec
 
 from xpukit import __version__
 from xpukit.core.errors import CouldNotJudgeError
-from xpukit.core.json_document import now_utc
+from xpukit.core.json_document import BAD_JSON, now_utc
 from xpukit.install.change import Change, pack_change, unpack_change
 from xpukit.install.handler import Entry, State
 from xpukit.install.site import STATE_DIR, Site
@@ -176,7 +176,7 @@ def read_journal(data: bytes) -> JournalState:
                 entries.pop(record["seq"], None)
             elif event == "refreshed":
                 stale.pop(record["name"], None)
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, *BAD_JSON):
             damaged += 1
     return JournalState(
         runs=tuple(runs.values()),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from xpukit.core.errors import ExternalError
 from xpukit.core.finding import Evidence, Finding
 from xpukit.facts.stack_versions import find_driver, is_kernel_older
+from xpukit.install.apt_view import read_packages
 from xpukit.install.detect import read_release
 from xpukit.install.step import Scene
 
@@ -18,6 +20,8 @@ _OTHER_VENDORS = {
     "/sys/module/amdgpu": "AMD's driver",
     "/sys/module/i915_prelim": "Intel's out-of-tree i915",
 }
+# dpkg's states (dpkg-query(1)): half-installed, unpacked, half-configured, and waiting for a trigger.
+_HALVES = ("H", "U", "F", "W", "t")
 _PINS = "/etc/apt/preferences.d"
 _READ_ONLY_TRIED = ("/usr", "/etc", "/var")
 
@@ -159,7 +163,22 @@ def find_pins(scene: Scene) -> Iterable[Finding]:
 
 
 def find_interrupted_dpkg(scene: Scene) -> Iterable[Finding]:
-    """dpkg was stopped in the middle, by someone else than us."""
+    """dpkg was stopped in the middle, or a package's own script failed: the next apt run goes on with it."""
+    try:
+        states = tuple(read_packages(scene.site).values())
+    except ExternalError:
+        states = ()  # the packages' own step says so
+    halves = sorted(state.name for state in states if state.status[1:2] in _HALVES)
+    if halves:
+        named = ", ".join(halves[:5]) + (f" and {len(halves) - 5} more" if len(halves) > 5 else "")
+        yield Finding(
+            id="XPK-INSTALL-DPKG-HALF",
+            severity="warning",
+            summary=f"not wholly installed: {named}: apt will try to finish that first, and may stop there",
+            evidence=(Evidence(source="dpkg-query", value=named),),
+            remedy=("sudo dpkg --configure -a",),
+            commands=("dpkg --configure -a",),
+        )
     left = [name for name in scene.site.list("/var/lib/dpkg/updates").names if name.isdigit()]
     if left:
         yield Finding(

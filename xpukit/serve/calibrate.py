@@ -9,6 +9,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import CouldNotJudgeError, OutputError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.door import Host
 from xpukit.serve.engine_log import EngineLog
 from xpukit.serve.kv_cache import count_concurrency, find_max_context, lay_out_kv
@@ -19,6 +20,8 @@ from xpukit.serve.model_types import Model
 SCHEMA = "xpukit.corrections/1"
 _GIB = 1 << 30
 _FILE_LIMIT_BYTES = 4 << 20
+# A log whose weights are further than both from those of the model is of something else.
+_MOST_OFF, _MOST_OFF_GIB = 0.25, 1.0
 _KEPT = 500  # corrections; the oldest go
 
 
@@ -112,6 +115,20 @@ def derive_correction(
     )
 
 
+def find_mismatch(plan: MemoryPlan, log: EngineLog, model: Model) -> str:
+    """Why the log cannot be of this launch, "" where it can: its weights are far from what the model's must be."""
+    if log.model_gib is None or model.guesses:
+        return ""
+    old = plan.correction.weights_delta_bytes if plan.correction else 0
+    ours = (plan.weights_bytes - old) / _GIB
+    if abs(ours - log.model_gib) <= max(_MOST_OFF * ours, _MOST_OFF_GIB):
+        return ""
+    return (
+        f"the log's weights are {log.model_gib:.2f} GiB, those of {model.name} as {plan.quantization}, tensor parallel "
+        f"{plan.parallel.tp}, are {ours:.2f} GiB: it is of another model, quantization or division"
+    )
+
+
 def find_corrections_path(host: Host) -> Path:
     """Where corrections are kept: XDG_STATE_HOME, else ~/.local/state."""
     state = host.env("XDG_STATE_HOME").value or ""
@@ -127,7 +144,7 @@ def load_corrections(host: Host) -> tuple[Correction, ...]:
         return ()
     try:
         kept = msgspec.json.decode(answer.data, type=_Corrections)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except BAD_JSON:
         return ()
     return kept.corrections if kept.schema == SCHEMA else ()
 
@@ -146,7 +163,7 @@ def find_correction(
     for correction in reversed(corrections):
         if (
             correction.host == host_key
-            and correction.model.lower() == model_key.lower()
+            and _name(correction.model) == _name(model_key)
             and (correction.quantization, correction.engine) == (quantization, engine)
             and (correction.tp, correction.pp) == (tp, pp)
         ):
@@ -169,13 +186,18 @@ def save_correction(host: Host, correction: Correction) -> Path:
 
 def make_model_key(model: Model) -> str:
     """What a correction knows a model by: its id, else the last part of its path."""
-    return re.sub(r"\s+", "-", model.id or model.name)
+    return re.sub(r"\s+", "-", model.id or (model.entry.id if model.entry else "") or model.name)
+
+
+def _name(key: str) -> str:
+    """A model is the same from a folder and by its id: the last part counts."""
+    return key.rstrip("/").rpartition("/")[2].lower()
 
 
 def _key(correction: Correction) -> tuple[str, str, str, str, int, int]:
     return (
         correction.host,
-        correction.model.lower(),
+        _name(correction.model),
         correction.quantization,
         correction.engine,
         correction.tp,

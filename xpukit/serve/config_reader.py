@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xpukit.serve.model_types import Guess
@@ -11,11 +11,21 @@ _LIMIT = 1 << 48  # a size beyond this is damage, not a model
 
 
 class ConfigReader:
-    """Reads one table; a key that is not in it is looked for in `fallback`. Collects what had to be guessed."""
+    """Reads one table; a key that is not in it is looked for in `fallback`, then in `defaults` (of the model's type).
 
-    def __init__(self, table: Mapping[str, Any], fallback: Mapping[str, Any] | None = None) -> None:
+    A key that is there and null has no default. Collects what had to be guessed, and the defaults that were used.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[str, Any],
+        fallback: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         self._tables = (table,) if fallback is None or fallback is table else (table, fallback)
+        self._defaults = defaults or {}
         self.guesses: list[Guess] = []
+        self.taken: dict[str, Any] = {}
 
     def guess(self, what: str, value: str, why: str) -> None:
         """Note a value that no source gave."""
@@ -32,8 +42,7 @@ class ConfigReader:
 
     def integers(self, *names: str) -> tuple[int, ...]:
         """The first of the keys that holds numbers, as a tuple."""
-        for name in names:
-            value = self._find((name,))
+        for value in self._list(names):
             values = value if isinstance(value, list | tuple) else (value,)
             numbers = tuple(int(item) for item in values if _is_size(item))
             if numbers:
@@ -50,7 +59,7 @@ class ConfigReader:
 
     def flag(self, *names: str) -> bool:
         """Whether one of the keys is true."""
-        return any(self._find((name,)) is True for name in names)
+        return any(value is True for value in self._list(names))
 
     def text(self, *names: str) -> str:
         """The first of the keys that is a text."""
@@ -76,13 +85,34 @@ class ConfigReader:
                 return ConfigReader(value)
         return ConfigReader({})
 
+    def tables(self, *names: str) -> tuple[ConfigReader, ...]:
+        """The first of the keys that is a list of tables."""
+        for name in names:
+            value = self._find((name,))
+            if isinstance(value, list | tuple):
+                return tuple(ConfigReader(item) for item in value if isinstance(item, Mapping))
+        return ()
+
+    def all_tables(self) -> tuple[ConfigReader, ...]:
+        """Every table that it holds."""
+        return tuple(ConfigReader(item) for item in self._tables[0].values() if isinstance(item, Mapping))
+
     def _find(self, names: tuple[str, ...]) -> Any:
+        return next(self._list(names), None)
+
+    def _list(self, names: tuple[str, ...]) -> Iterator[Any]:
+        """The values of the keys that are not null, then the defaults of those that no table has."""
         for table in self._tables:
             for name in names:
                 value = table.get(name)
                 if value is not None:
-                    return value
-        return None
+                    yield value
+        if any(name in table for table in self._tables for name in names):
+            return
+        for name in names:
+            if name in self._defaults:
+                self.taken[name] = self._defaults[name]
+                yield self._defaults[name]
 
 
 def _is_size(value: object) -> bool:

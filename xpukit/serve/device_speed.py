@@ -12,10 +12,11 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.facts.devices import INTEL, lookup_device
-from xpukit.facts.model_rules import AllReduceTable, GemmTable, find_gpu, list_device_tables
+from xpukit.facts.devices import INTEL, DeviceFacts, lookup_device
+from xpukit.facts.model_rules import AllReduceTable, GemmTable, list_device_tables
 from xpukit.facts.models import find_estimate
 from xpukit.facts.pcie import compute_line_rate_gbps
+from xpukit.facts.platforms import PlatformGpu, find_by_pci_id
 
 SpeedKind = Literal["measured", "published", "spec", "guess"]
 _GUESSED_GBPS = 400.0
@@ -55,7 +56,7 @@ class DeviceSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_speed(device_id: str, measured: HostMeasurements | None = None) -> DeviceSpeed:
-    """The speed of a device by its PCI id or, for named platforms, its name; the host's own run comes first."""
+    """The speed of a device by its PCI id; the host's own run comes first."""
     speed = _find_known(device_id)
     if measured is None or (measured.memory_gbps is None and not measured.gemm and measured.collective_gbps is None):
         return speed
@@ -75,43 +76,29 @@ def find_speed(device_id: str, measured: HostMeasurements | None = None) -> Devi
 
 
 def _find_known(device_id: str) -> DeviceSpeed:
-    named = find_gpu(device_id)
-    memory = find_estimate("memory_efficiency").value
-    compute = find_estimate("compute_efficiency").value
-    if named is not None:
-        return DeviceSpeed(
-            name=named.name,
-            kind="spec",
-            source=named.source,
-            memory_gbps=named.memory_gbps,
-            tflops=named.fp16_tflops,
-            tflops_8=named.fp8_tflops,
-            link_gbps=named.link_gbps,
-            link_latency_s=find_estimate("nvlink_latency_seconds").value,
-            memory_efficiency=memory,
-            compute_efficiency=compute,
-        )
+    named = find_by_pci_id(device_id)
+    if named is not None and named.vendor == "nvidia":
+        return _read_nvidia(named)
     facts = lookup_device(INTEL, device_id)
     tables = next((table for table in list_device_tables() if device_id.lower() in table.device_ids), None)
-    bandwidth = facts.memory_bandwidth_gbps if facts else None
+    name = facts.name if facts else device_id
+    # A rank runs on one tile of a card that has several, and has that part of its rates.
+    tiles = (facts.tiles if facts else None) or 1
+    bandwidth = (facts.memory_bandwidth_gbps if facts else None) or (named.memory_bandwidth_gbps if named else None)
     tflops = facts.fp16_tflops if facts else None
     if facts and tflops is None and facts.int8_tops:
         tflops = facts.int8_tops / 2  # Xe matrix units do half as many 16-bit operations
-    link = None
-    if facts and facts.pcie_speed_gts and facts.pcie_width:
-        link = compute_line_rate_gbps(facts.pcie_speed_gts, facts.pcie_width)
-    kind: SpeedKind = "published" if tables else "spec" if bandwidth and tflops else "guess"
-    source = tables.source if tables else _name_spec(device_id, bandwidth, tflops)
+    tflops = tflops or (named.fp16_tflops if named else None)
     return DeviceSpeed(
-        name=facts.name if facts else device_id,
-        kind=kind,
-        source=source,
-        memory_gbps=(tables.memory_gbps if tables else bandwidth) or _GUESSED_GBPS,
-        tflops=tflops or _GUESSED_TFLOPS,
-        link_gbps=link or _GUESSED_LINK_GBPS,
+        name=name,
+        kind="published" if tables else "spec" if bandwidth and tflops else "guess",
+        source=tables.source if tables else _name_spec(facts, named, name, bandwidth, tflops),
+        memory_gbps=tables.memory_gbps if tables else bandwidth / tiles if bandwidth else _GUESSED_GBPS,
+        tflops=tflops / tiles if tflops else _GUESSED_TFLOPS,
+        link_gbps=_find_link(facts, named) or _GUESSED_LINK_GBPS,
         link_latency_s=find_estimate("link_latency_seconds").value,
-        memory_efficiency=memory,
-        compute_efficiency=compute,
+        memory_efficiency=find_estimate("memory_efficiency").value,
+        compute_efficiency=find_estimate("compute_efficiency").value,
         gemm=tables.gemm if tables else (),
         all_reduce=tables.all_reduce if tables else (),
         table_gbps=tables.memory_gbps if tables else 0.0,
@@ -119,13 +106,46 @@ def _find_known(device_id: str) -> DeviceSpeed:
     )
 
 
-def _name_spec(device_id: str, bandwidth: float | None, tflops: float | None) -> str:
-    facts = lookup_device(INTEL, device_id)
-    if facts is None or not bandwidth or not tflops:
-        missing = [name for name, value in (("memory bandwidth", bandwidth), ("matrix rate", tflops)) if not value]
-        return f"guess: no source gives the {' and the '.join(missing)} of {facts.name if facts else device_id}"
-    limit = facts.find_limit("memory_bandwidth")
-    return f"specification: {limit.source}" if limit else "specification"
+def _read_nvidia(gpu: PlatformGpu) -> DeviceSpeed:
+    return DeviceSpeed(
+        name=gpu.full_name,
+        kind="spec" if gpu.memory_bandwidth_gbps and gpu.fp16_tflops else "guess",
+        source=gpu.source,
+        memory_gbps=gpu.memory_bandwidth_gbps or _GUESSED_GBPS,
+        tflops=gpu.fp16_tflops or _GUESSED_TFLOPS,
+        tflops_8=gpu.fp8_tflops or 0.0,
+        link_gbps=gpu.fabric_gbps or _GUESSED_LINK_GBPS,
+        link_latency_s=find_estimate("nvlink_latency_seconds").value,
+        memory_efficiency=find_estimate("memory_efficiency").value,
+        compute_efficiency=find_estimate("compute_efficiency").value,
+    )
+
+
+def _find_link(facts: DeviceFacts | None, named: PlatformGpu | None) -> float | None:
+    """What the card's PCIe way carries, 1e9 bytes/s."""
+    for row in (facts, named):
+        if row is not None and row.pcie_speed_gts and row.pcie_width:
+            return compute_line_rate_gbps(row.pcie_speed_gts, row.pcie_width)
+    return None
+
+
+def _name_spec(
+    facts: DeviceFacts | None, named: PlatformGpu | None, name: str, bandwidth: float | None, tflops: float | None
+) -> str:
+    limit = facts.find_limit("memory_bandwidth") if facts else None
+    source = limit.source if limit else named.source if named else ""
+    missing = [
+        f"{what} ({value:g} {unit} is taken)"
+        for what, known, value, unit in (
+            ("memory bandwidth", bandwidth, _GUESSED_GBPS, "GB/s"),
+            ("matrix rate", tflops, _GUESSED_TFLOPS, "TFLOPS"),
+        )
+        if not known
+    ]
+    if missing:
+        rest = f"; the rest by specification: {source}" if source else ""
+        return f"no source gives the {' and the '.join(missing)} of {name or 'this device'}{rest}"
+    return source or "specification"
 
 
 def time_linear(speed: DeviceSpeed, *, m: float, n: float, k: float, weight_bytes: float, eight_bit: bool) -> float:

@@ -8,7 +8,14 @@ import msgspec
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.doctor_images import find_generation, split_image
-from xpukit.facts.engines import EngineSchema, list_versions, load_resolved, load_schema_file, resolve_engine
+from xpukit.facts.engines import (
+    EngineSchema,
+    Resolution,
+    list_versions,
+    load_resolved,
+    load_schema_file,
+    resolve_engine,
+)
 from xpukit.facts.launch_images import ImageRow, find_default_engine, find_image_row
 from xpukit.serve.plan_types import Choice, PlannedEngine
 from xpukit.serve.request import ServeRequest
@@ -25,12 +32,19 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose_engine(
-    request: ServeRequest, *, vendor: str, family: str, own_flags: EngineSchema | None = None, needed_image: str = ""
+    request: ServeRequest,
+    *,
+    vendor: str,
+    family: str,
+    own_engine: str = "",
+    own_flags: EngineSchema | None = None,
+    needed_image: str = "",
 ) -> EngineChoice:
     """The engine that was asked for, else the usual one for the GPU.
 
-    `own_flags`: what the image's own parser accepts, where it was asked; `needed_image`: the tag that the model's own
-    guide names, for a version that was left open. Raises UsageError for an engine or image that we do not know.
+    `own_engine`: what the image's labels say it holds; `own_flags`: what its own parser accepts; `needed_image`: the
+    tag that the model's own guide names, for a version that was left open. Raises UsageError for an engine or image
+    that we do not know.
     """
     choices: list[Choice] = []
     asked = request.image or request.engine
@@ -39,8 +53,10 @@ def choose_engine(
         asked = row.engine
         choices.append(Choice(name="engine", value=row.engine, why=row.why, source=row.source))
     elif request.image and request.engine:
-        asked = _join(request)
-    resolution = resolve_engine(asked)
+        asked = _join(request, own_engine)
+    elif request.image and own_engine:
+        asked = own_engine
+    resolution = _resolve(asked, request)
     name, version = resolution.engine, resolution.asked
     if not version:
         version = list_versions(name)[-1]
@@ -50,7 +66,9 @@ def choose_engine(
         choices.append(Choice(name="version", value=version, why=why, kind="default"))
         resolution = resolve_engine(f"{name}:{version}")
     else:
-        choices.append(Choice(name="engine", value=f"{name} {version}", why="asked for", kind="asked"))
+        said = asked == own_engine
+        why = "what the image's labels say it holds" if said else "asked for"
+        choices.append(Choice(name="engine", value=f"{name} {version}", why=why, kind="fact" if said else "asked"))
     schema = _read_schema(request, own_flags) or load_resolved(resolution)
     if schema.engine != name and not own_flags:
         raise UsageError(f"{request.schema_file}: flags of {schema.engine}, not of {name}", hint="name its --engine")
@@ -66,7 +84,7 @@ def choose_engine(
         name=name,
         version=version,
         image=image,
-        checked_against="the image's own parser" if own else f"{schema.engine} {schema.version}",
+        checked_against=schema.source if own else f"{schema.engine} {schema.version}",
         exact=own or resolution.exact,
         label="" if own else resolution.label,
         setvars=setvars,
@@ -82,11 +100,23 @@ def _is_of(row: ImageRow, image: str) -> bool:
     return split_image(row.reference.format(version="")).repository in image
 
 
-def _join(request: ServeRequest) -> str:
+def _resolve(asked: str, request: ServeRequest) -> Resolution:
+    try:
+        return resolve_engine(asked)
+    except UsageError as err:
+        if asked != request.image:
+            raise
+        hint = "--engine NAME:VERSION says what it holds; images of xpukit build-image say so where Docker has them"
+        raise UsageError(f"--image {asked}: its name says no engine we know", hint=hint) from err
+
+
+def _join(request: ServeRequest, own_engine: str) -> str:
     """--engine says what is in the image, where its name does not."""
     name, colon, version = request.engine.replace("==", ":").partition(":")
     if colon:
         return f"{name}:{version}"
+    if own_engine.partition(":")[0] == name:
+        return own_engine
     tag = split_image(request.image).tag
     return f"{name}:{tag}" if tag else name
 

@@ -13,6 +13,7 @@ from xpukit.facts.models import list_log_patterns
 
 _LINE_LIMIT = 4000  # characters; a longer line is a dump, not a message
 _MIB = 1 << 20
+_PAIR = re.compile(r"'([a-z][a-z0-9_]*)': ('[^'\\]*'|True|False|None|-?\d+(?:\.\d+)?)(?=[,}])")
 _GIB = 1 << 30
 
 
@@ -148,9 +149,20 @@ def _gib(text: str | None) -> float | None:
     return value * _MIB / _GIB if value is not None else None
 
 
+def _pick_arguments(text: str) -> dict[str, Any]:
+    """The plain ones, where others are objects that Python cannot read back."""
+    found = {}
+    for name, value in _PAIR.findall(text):
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            continue
+    return found
+
+
 def _read_arguments(text: str) -> dict[str, Any]:
     try:
         found = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return {}
+        return _pick_arguments(text)
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.door import Host
 from xpukit.serve.device_speed import HostMeasurements
 
@@ -54,7 +55,7 @@ def read_run(host: Host, path: str) -> Mapping[str, Any] | None:
         return None
     try:
         document = msgspec.json.decode(answer.data)
-    except msgspec.DecodeError:
+    except BAD_JSON:
         return None
     if not isinstance(document, dict) or not str(document.get("schema", "")).startswith("xpukit.evaluate/"):
         return None

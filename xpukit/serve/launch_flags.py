@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.launch import LaunchCase, choose_flags
 from xpukit.facts.launch_parsers import find_parsers
 from xpukit.serve.memory_types import MemoryPlan
@@ -223,7 +224,7 @@ def _add_speculative(builder: WordBuilder, given: FlagCase) -> None:
     if request.speculative:
         try:
             config = json.loads(request.speculative)
-        except ValueError as err:
+        except BAD_JSON as err:
             raise UsageError(f"--speculative: not JSON: {err}", hint='for example {"method":"ngram", ...}') from err
         builder.add("speculative", config, "asked for", kind="asked")
         return

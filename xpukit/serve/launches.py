@@ -40,7 +40,7 @@ _WHY = {
 
 
 class LaunchCaseAll(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the launches rest on, chosen already."""
+    """Everything the launches rest on, chosen already. `taken`: extras that were put into the request, as typed."""
 
     request: ServeRequest
     case: LaunchCase
@@ -55,14 +55,16 @@ class LaunchCaseAll(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     measured_variables: Mapping[str, str] = {}
     measured_why: str = ""
+    taken: tuple[tuple[str, ...], ...] = ()
 
 
 class Launches(msgspec.Struct, frozen=True, kw_only=True):
-    """The processes in the order they are started."""
+    """The processes in the order they are started. `kept`: of the extras that were taken, those that stay as typed."""
 
     launches: tuple[Launch, ...]
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def build_launches(given: LaunchCaseAll) -> Launches:
@@ -73,6 +75,7 @@ def build_launches(given: LaunchCaseAll) -> Launches:
     engines: list[Launch] = []
     choices: list[Choice] = []
     notes: list[str] = []
+    kept: tuple[str, ...] = ()
     for node in range(given.nodes):
         for process in given.placement.processes:
             port = (given.request.port or DEFAULT_PORT) + process.index
@@ -80,7 +83,7 @@ def build_launches(given: LaunchCaseAll) -> Launches:
             spread = _add_flags(builder, given, node, addresses, port)
             pin = pins[process.index] if pins else None
             bound = _bind(builder, given, pin)
-            builder.add_extras(given.request.extras)
+            kept = builder.add_extras(given.request.extras, given.taken)
             mask = make_mask(given.pool, process.units)
             variables = _list_variables(given, spread, mask)
             helpers.extend(_make_helpers(spread.helpers, node, addresses[node], mask))
@@ -108,7 +111,7 @@ def build_launches(given: LaunchCaseAll) -> Launches:
             notes.extend(note for one in (pins or ())[process.index : process.index + 1] for note in one.notes)
     if given.nodes > 1 and not given.request.nodes:
         notes.append("the machines were not named (--nodes A,B): their addresses stand as NODE0_ADDRESS and so on")
-    return Launches(launches=(*helpers, *engines), choices=tuple(choices), notes=tuple(dict.fromkeys(notes)))
+    return Launches(launches=(*helpers, *engines), choices=tuple(choices), notes=tuple(dict.fromkeys(notes)), kept=kept)
 
 
 def _find_addresses(request: ServeRequest, nodes: int) -> tuple[str, ...]:

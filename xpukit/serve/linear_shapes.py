@@ -69,9 +69,12 @@ def list_linears(
             experts = shape.experts
             spread = parallel.expert_ranks if parallel.expert_parallel else 1
             each = experts.intermediate if parallel.expert_parallel else experts.intermediate / tp
-            for n, k in ((2 * each, shape.hidden), (shape.hidden, each)):
+            width = experts.latent or shape.hidden
+            for n, k in (((shape.mlp_matrices - 1) * each, width), (width, each)):
                 add("experts", group.count, n, k, experts.count, experts.per_token, spread)
-            add("shared experts", group.count, 2 * experts.shared_intermediate / tp, shape.hidden)
+            add(
+                "shared experts", group.count, (shape.mlp_matrices - 1) * experts.shared_intermediate / tp, shape.hidden
+            )
             add("shared experts", group.count, shape.hidden, experts.shared_intermediate / tp)
     if shape.mla is not None:
         add("attention", shape.layers, sizes.get("attention", 0) / shape.layers / shape.hidden / tp, shape.hidden)

@@ -88,7 +88,7 @@ def find_load_peak(
             ),
             *host_rows,
         ),
-        why=_explain(online, offload, streams is not None, full, free, fits_device),
+        why=_explain(online, offload, streams is not None, full, free, fits_device, host_peak),
     )
 
 
@@ -98,14 +98,14 @@ def _explain_device(online: bool, offload: bool, streams: bool) -> str:
     return "one layer twice while it is quantized" if offload or streams else "16 bit, and one layer twice"
 
 
-def _explain(online: bool, offload: bool, streams: bool, full: int, free: int, fits: bool) -> str:
+def _explain(online: bool, offload: bool, streams: bool, full: int, free: int, fits: bool, host_peak: int) -> str:
     wide = f"the 16-bit weights of a rank ({full / _GIB:.1f} GiB)"
     if not online:
         return "weights are loaded as they are stored"
     if offload:
         return (
             f"{wide} do not fit the {free / _GIB:.1f} GiB that are free: VLLM_OFFLOAD_WEIGHTS_BEFORE_QUANT=1 builds "
-            "them in host memory"
+            f"them in host memory ({host_peak / _GIB:.0f} GiB of it, all ranks together)"
         )
     if streams:
         return "weights are quantized as they are read, a layer at a time"

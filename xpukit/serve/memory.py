@@ -43,11 +43,13 @@ def fit_memory(
     available_gpus: int | None = None,
     gpus_per_host: int | None = None,
     quantizations: tuple[str, ...] = (),
+    checkpoints: tuple[str, ...] = (),
     with_ways: bool = True,
 ) -> MemoryPlan:
     """The memory plan of one launch. `quantization`: none, fp8, sym_int4, mxfp4 or stored.
 
-    `available_gpus` and `quantizations` are what `ways_out` may propose when it does not fit; `gpus_per_host` (else all
+    `available_gpus`, `quantizations` and `checkpoints` (ways of storing weights in 4 bits that are read here) are what
+    `ways_out` may propose when it does not fit; `gpus_per_host` (else all
     that are available) bounds how many ranks load their weights through one host's memory. `with_ways` False leaves the
     ways out: they take twenty times as long as the rest, and of many divisions only one is shown.
     """
@@ -66,6 +68,7 @@ def fit_memory(
         available_gpus=available_gpus,
         gpus_per_host=on_host if gpus_per_host or available_gpus else None,
         quantizations=quantizations,
+        checkpoints=checkpoints,
         fit=_fit,
     )
     return msgspec.structs.replace(plan, ways_out=ways)
@@ -275,7 +278,8 @@ def _correct(correction: Correction) -> MemoryRow:
         bytes=correction.weights_delta_bytes + correction.other_delta_bytes,
         origin="measured",
         why=f"weights {correction.weights_delta_bytes / _GIB:+.2f} GiB, the rest "
-        f"{correction.other_delta_bytes / _GIB:+.2f} GiB, from {correction.source}",
+        f"{correction.other_delta_bytes / _GIB:+.2f} GiB, from {correction.source}"
+        + (f" ({correction.engine} {correction.version}, {correction.created[:10]})" if correction.created else ""),
     )
 
 

@@ -5,21 +5,26 @@ Nothing is downloaded. What no source gives is guessed, and each guess is named 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.models import Category, ModelEntry, Task, find_config, find_model
 from xpukit.host.door import Host
+from xpukit.serve.memory_types import MemorySettings
 from xpukit.serve.model_config import find_text_config, read_architecture, read_quantization
 from xpukit.serve.model_guess import guess_config, strip_quantization
 from xpukit.serve.model_tasks import find_tasks
-from xpukit.serve.model_types import Guess, Model, ModelSource, Stored, StoredQuantization
+from xpukit.serve.model_types import Architecture, Guess, Model, ModelSource, Stored, StoredQuantization
 from xpukit.serve.safetensors_index import read_checkpoint
+from xpukit.serve.weights import count_parameters, list_parts, size_weight
 
 _CONFIG_LIMIT_BYTES = 16 << 20
+_MOST_LAYERS, _MOST_PARAMETERS = 4096, 1e14
 _DAMAGED = "copy the model again, or name another directory"
 
 
@@ -124,7 +129,12 @@ def _from_directory(directory: str, host: Host) -> Model:
         kind = "a .bin checkpoint" if any(name.endswith(".bin") for name in names) else "no safetensors file"
         guesses.append(Guess(what="weight bytes", value="by formula", why=f"{directory} holds {kind}"))
     elif stored.missing:
-        shown = ", ".join(stored.missing[:3])
+        shown = ", ".join(stored.missing[:3]) + (", ..." if len(stored.missing) > 3 else "")
+        if len(stored.missing) < stored.files:  # with none there, only the plan's files were copied
+            raise UsageError(
+                f"{directory}: {len(stored.missing)} of {stored.files} shards are missing: {shown}",
+                hint=f"finish the download; to plan without the weights: --config {directory}/config.json",
+            )
         guesses.append(
             Guess(what="weight bytes", value="by formula", why=f"{len(stored.missing)} shards are missing: {shown}")
         )
@@ -149,12 +159,13 @@ def _build(
     guesses: tuple[Guess, ...],
     generation: dict[str, Any],
 ) -> Model:
-    architecture, found = read_architecture(config)
+    architecture, found = read_architecture(config, whole=source in ("directory", "config-file"))
     if not architecture.layers or not architecture.hidden:
         raise UsageError(
             f"{config_source}: no language model ({architecture.layers} layers of width {architecture.hidden})",
             hint="give the config.json of the model itself",
         )
+    _refuse_nonsense(architecture, config_source)
     category: Category
     tasks: tuple[Task, ...]
     if entry is not None:
@@ -163,7 +174,7 @@ def _build(
         category, tasks, reason = find_tasks(config, architecture)
         if reason:
             found = (*found, Guess(what="task", value=", ".join(tasks), why=reason))
-    return Model(
+    model = Model(
         text=text,
         id=id,
         path=path,
@@ -181,6 +192,36 @@ def _build(
         guesses=(*guesses, *found),
         note=entry.note if entry else "",
     )
+    doubt = _doubt_stored(model)
+    return msgspec.structs.replace(model, guesses=(*model.guesses, doubt)) if doubt is not None else model
+
+
+def _refuse_nonsense(shape: Architecture, source: str) -> None:
+    """Raise UsageError for a shape that no model has: an engine would fail on it later and less clearly."""
+    parameters = sum(part.elements for part in list_parts(shape))
+    odd = shape.heads % shape.kv_heads if shape.kv_heads else 0
+    if shape.layers > _MOST_LAYERS:
+        found = f"more than {_MOST_LAYERS:,} layers"
+    elif parameters > _MOST_PARAMETERS:
+        found = f"{parameters:.3g} parameters"
+    elif shape.known and odd:
+        found = f"{shape.heads} attention heads that cannot share {shape.kv_heads} key-value heads"
+    else:
+        return
+    raise UsageError(f"{source}: {found}: that is no model", hint=_DAMAGED)
+
+
+def _doubt_stored(model: Model) -> Guess | None:
+    """Told where the files hold far less than the shape needs."""
+    stored = model.stored
+    if stored is None or not stored.complete or not stored.parts or not model.architecture.known:
+        return None
+    per_weight, _ = size_weight("stored", model.quantization, MemorySettings())
+    expected = count_parameters(model) * (per_weight if model.quantization else 2.0)
+    if stored.total_bytes >= expected / 4:  # 4-bit weights that no quantization_config tells are not that small
+        return None
+    why = f"{stored.source} holds {stored.total_bytes:,} bytes, the shape in config.json needs some {expected:,.0f}"
+    return Guess(what="weight bytes", value="as stored", why=f"{why}: tensors may be missing")
 
 
 def _read_config(host: Host, path: str) -> dict[str, Any]:
@@ -188,19 +229,31 @@ def _read_config(host: Host, path: str) -> dict[str, Any]:
     if not answer.ok:
         raise UsageError(f"{path}: cannot be read ({answer.error})", hint="give the config.json of the model")
     try:
-        config = msgspec.json.decode(answer.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        config = decode_config(answer.data)
+    except BAD_JSON as err:
         raise UsageError(f"{path}: not valid JSON ({err})", hint=_DAMAGED) from err
     if not isinstance(config, dict):
         raise UsageError(f"{path}: not a JSON object", hint=_DAMAGED)
     return config
 
 
+def decode_config(data: bytes) -> Any:
+    """JSON as Python writes it: published configs hold Infinity and NaN. Raises ValueError."""
+    try:
+        return msgspec.json.decode(data)
+    except BAD_JSON:
+        pass
+    try:
+        return json.loads(data)
+    except RecursionError as err:
+        raise ValueError("nested too deep") from err
+
+
 def _read_optional(host: Host, path: str) -> dict[str, Any]:
     answer = host.read(path, limit_bytes=_CONFIG_LIMIT_BYTES)
     try:
-        found = msgspec.json.decode(answer.data) if answer.ok else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = decode_config(answer.data) if answer.ok else {}
+    except BAD_JSON:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -64,7 +64,7 @@ def guess_config(name: str, billions: float | None = None) -> tuple[dict[str, An
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
-        "num_key_value_heads": max(1, min(8, heads)),
+        "num_key_value_heads": max(size for size in range(1, 9) if heads % size == 0),
         "head_dim": _HEAD_DIM,
         "intermediate_size": _round_up(int(3.25 * width), 256),
         "vocab_size": _VOCABULARY,

@@ -7,7 +7,9 @@ from typing import Any
 
 from xpukit.facts.models import Category, Task
 from xpukit.serve.config_reader import ConfigReader
-from xpukit.serve.model_types import Architecture
+from xpukit.serve.model_types import Architecture, TowerKind
+
+_EMBEDDED: dict[TowerKind, str] = {"vision": "image_embd_layer", "audio": "audio_embd_layer"}
 
 
 def find_tasks(config: Mapping[str, Any], architecture: Architecture) -> tuple[Category, tuple[Task, ...], str]:
@@ -20,11 +22,15 @@ def find_tasks(config: Mapping[str, Any], architecture: Architecture) -> tuple[C
         return "audio", ("transcription",), ""
     if "sequenceclassification" in joined or "reranker" in joined:
         return "reranker", ("score", "rerank"), ""
-    if not architecture.causal or (joined.endswith("model") and "forcausal" not in joined and not architecture.towers):
+    heads = ("forcausal", "lmhead", "chatglm", "conditionalgeneration", "chatmodel")
+    headless = joined.endswith("model") and not any(word in joined for word in heads) and not architecture.towers
+    if not architecture.causal or headless:
         return "embedding", ("embed",), "" if not architecture.causal else f"{joined} has no language-model head"
     if "omni" in model_type:
         return "omni", ("generate", "chat", "image", "video", "audio", "omni"), ""
     kinds = {tower.kind for tower in architecture.towers}
+    embedded = reader.table("embd_layer")  # Phi-4: its towers are code, not tables
+    kinds |= {kind for kind, key in _EMBEDDED.items() if embedded.has(key)}
     if "ocr" in model_type or "ocr" in joined:
         return "multimodal", ("generate", "chat", "ocr", "image"), ""
     if kinds:

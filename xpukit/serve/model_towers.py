@@ -30,10 +30,22 @@ def read_towers(config: Mapping[str, Any], text: ConfigReader) -> tuple[Tower, .
         if isinstance(found, Mapping):
             towers.append(_read_audio(ConfigReader(found), width))
             break
-    return tuple(tower for tower in towers if tower.parameters)
+    for tower in towers:
+        if not tower.parameters:
+            text.guess(f"{tower.kind} tower", "not counted", "its table names no layers or no width")
+    return tuple(towers)
 
 
 def _read_vision(reader: ConfigReader, top_type: str, width: int) -> Tower:
+    parts = reader.table("width").all_tables()
+    if parts:  # several encoders, each with its layers and width (DeepSeek-VL, DeepSeek-OCR)
+        sizes = [(part.integer("layers"), part.integer("width"), part.integer("heads", default=1)) for part in parts]
+        layers, hidden, heads = max(sizes, key=lambda size: size[1])
+        each = sum(12 * count * wide * wide for count, wide, _ in sizes)
+        return Tower(
+            kind="vision", parameters=each + sum(wide for _, wide, _ in sizes) * width, layers=layers, hidden=hidden,
+            heads=max(1, heads),
+        )  # fmt: skip
     layers = reader.integer("depth", "num_hidden_layers", "layers", "num_layers", "vt_num_hidden_layers")
     # Qwen2-VL's hidden_size is that of the language model; its own is embed_dim.
     hidden = reader.integer("embed_dim", "hidden_size", "width", "vt_hidden_size")
@@ -43,7 +55,8 @@ def _read_vision(reader: ConfigReader, top_type: str, width: int) -> Tower:
     intermediate = reader.integer(key, "intermediate_size", "mlp_dim") or 4 * hidden
     parameters = layers * (4 * hidden * hidden + matrices * hidden * intermediate)
     merged = hidden * max(1, reader.integer("spatial_merge_size", default=2)) ** 2
-    parameters += merged * merged + merged * (reader.integer("out_hidden_size") or width)
+    mergers = 1 + len(reader.integers("deepstack_visual_indexes"))
+    parameters += mergers * (merged * merged + merged * (reader.integer("out_hidden_size") or width))
     return Tower(
         kind="vision",
         parameters=parameters if layers and hidden else 0,

@@ -23,7 +23,10 @@ class Guess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Layers of one kind. `kv_heads`, `head_dim`: of their attention; `window`: tokens that a windowed layer sees."""
+    """Layers of one kind. `kv_heads`, `head_dim`: of their attention; `window`: tokens that a windowed layer sees.
+
+    `blocks`: the layers share the weights of so many; 0: each has its own.
+    """
 
     count: int
     attention: AttentionKind
@@ -31,15 +34,25 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     kv_heads: int = 0
     head_dim: int = 0
     window: int = 0
+    blocks: int = 0
+
+    @property
+    def stored(self) -> int:
+        """How many layers' weights there are."""
+        return self.blocks or self.count
 
 
 class Experts(msgspec.Struct, frozen=True, kw_only=True):
-    """The mixture of experts of a layer. Widths are intermediate sizes; `shared_intermediate` is the sum over all."""
+    """The mixture of experts of a layer. Widths are intermediate sizes; `shared_intermediate` is the sum over all.
+
+    `latent`: the width of what the routed experts are given, where it is not that of the model.
+    """
 
     count: int
     per_token: int
     intermediate: int
     shared_intermediate: int = 0
+    latent: int = 0
 
 
 class Mla(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +104,8 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of a model. `bias`: query, key and value projections have one. `mlp_matrices`: 3 with a gate, else 2.
 
     `query_scale`: 2 where the query projection also makes the output gate. `known` False: the model type is not among
-    those we know, and it is sized as a plain decoder.
+    those we know, and it is sized as a plain decoder. `per_layer_embeddings`: elements of the tables that each layer
+    has of its own; `other_parameters`: what else the type is known to hold.
     """
 
     name: str
@@ -118,6 +132,8 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     encoder: Encoder | None = None
     towers: tuple[Tower, ...] = ()
     mtp_layers: int = 0
+    per_layer_embeddings: int = 0
+    other_parameters: int = 0
 
     @property
     def layers(self) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.core.machine import Machine
-from xpukit.facts.engines import EngineSchema
 from xpukit.facts.launch import LaunchCase, Vendor
-from xpukit.serve.ccl_mode import CclMode, read_ccl_mode
+from xpukit.serve.ccl_mode import read_ccl_mode
 from xpukit.serve.device_speed import HostMeasurements, find_speed
-from xpukit.serve.devices import NVIDIA, DevicePool, Unit, find_units
+from xpukit.serve.devices import NVIDIA, DevicePool, find_units
 from xpukit.serve.engine_choice import EngineChoice, choose_engine
 from xpukit.serve.engines import find_engine_module
 from xpukit.serve.launch_flags import DEFAULT_PORT
@@ -22,33 +20,17 @@ from xpukit.serve.memory_types import Correction, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.placement import Placement, place
-from xpukit.serve.plan_types import Choice, MachineSummary, Plan, PlannedGpu, PlannedModel, Rejected
-from xpukit.serve.platforms import Platform
+from xpukit.serve.plan_summary import explain_choices, list_notes, summarize_machine, summarize_model
+from xpukit.serve.plan_types import Plan, Rejected
 from xpukit.serve.predict import Prediction, predict_speed
 from xpukit.serve.quantization import find_platform_group
 from xpukit.serve.request import ServeRequest
+from xpukit.serve.request_extras import take_extras
 from xpukit.serve.sizing import FindCorrection, Sizing, SizingCase, make_settings, size_launch
+from xpukit.serve.surroundings import Surroundings
 from xpukit.serve.validate import validate
-from xpukit.serve.weights import count_parameters
 
 _TASK_ORDER = ("generate", "chat", "embed", "score", "rerank", "transcription")
-
-
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of the machine beside the probe.
-
-    `evaluation`: the last run's results document; `access`: what containers need for each GPU; `own_flags`: what the
-    image's own parser accepts.
-    """
-
-    machine: Machine
-    host: str = ""
-    platform: Platform | None = None
-    evaluation: Mapping[str, Any] | None = None
-    measured: HostMeasurements | None = None
-    access: tuple[GpuNodes, ...] = ()
-    own_flags: EngineSchema | None = None
-    find_correction: Callable[[str, Parallelism], Correction | None] | None = None
 
 
 def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan:
@@ -62,8 +44,17 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
     vendor: Vendor = "nvidia" if pool.vendor == NVIDIA else "intel"
     device_id, family = _identify(machine, pool)
     image_need = next((need.value for need in model.list_needs("image")), "")
-    chosen = choose_engine(request, vendor=vendor, family=family, own_flags=around.own_flags, needed_image=image_need)
+    chosen = choose_engine(
+        request,
+        vendor=vendor,
+        family=family,
+        own_engine=around.own_engine,
+        own_flags=around.own_flags,
+        needed_image=image_need,
+    )
     nodes = len(request.nodes) or (around.platform.nodes if around.platform is not None else 1)
+    taken = take_extras(request, chosen.schema, model, model_path=_find_model_path(request, model), nodes=nodes)
+    request = taken.request
     task = request.task or find_task(model)
     case = _describe_case(request, chosen, vendor, task, model)
     given = SizingCase(
@@ -76,7 +67,8 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         task=task,
         host_memory_bytes=machine.memory_bytes,
     )
-    settings, find_correction = make_settings(request, case, task), around.find_correction or _find_no_correction
+    settings = make_settings(request, case, task, block_size=taken.block_size)
+    find_correction = around.find_correction or _find_no_correction
     given, sizing, spread_note = _size(given, settings, find_correction)
     nodes = given.nodes
     case = _complete_case(case, given, sizing, request)
@@ -100,6 +92,7 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
                 nodes=nodes,
                 measured_variables=ccl.environment if request.collective == "auto" else {},
                 measured_why="; ".join(ccl.reasons),
+                taken=taken.taken,
             )
         )
         if sizing.memory.fits
@@ -113,10 +106,11 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
             launch.argv, chosen, {one.name: one.value for one in launch.variables if not one.passed}
         )
     )
+    kept = built.kept if built else tuple(word for words in taken.taken for word in words)
     return Plan(
-        request=request,
-        machine=_summarize_machine(machine, pool, around, nodes),
-        model=_summarize_model(request, model, task),
+        request=msgspec.structs.replace(request, extras=(*kept, *request.extras)),
+        machine=summarize_machine(machine, pool, around, nodes),
+        model=summarize_model(request, model, task),
         engine=chosen.engine,
         parallelism=sizing.parallelism,
         quantization=sizing.quantization,
@@ -124,7 +118,7 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         launches=built.launches if built else (),
         choices=(
             *chosen.choices,
-            *_explain(sizing, placement, ccl, task, request),
+            *explain_choices(sizing, placement, ccl, task, request),
             *(built.choices if built else ()),
         ),
         prediction=prediction,
@@ -133,18 +127,19 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         notes=tuple(
             dict.fromkeys(
                 (
+                    *taken.notes,
                     *placement.notes,
                     *sizing.warnings,
                     *(built.notes if built else ()),
-                    *_note(chosen, spread_note, model, request),
+                    *list_notes(chosen, spread_note, model, request),
                 )
             )
         ),
     )
 
 
-def _find_no_correction(name: str, division: Parallelism) -> Correction | None:
-    del name, division
+def _find_no_correction(engine: str, name: str, division: Parallelism) -> Correction | None:
+    del engine, name, division
     return None
 
 
@@ -234,11 +229,16 @@ def _predict(model: Model, sizing: Sizing, device_id: str, measured: HostMeasure
 
 
 def _predict_for(
-    model: Model, sizing: Sizing, sizes: Parallelism, device_id: str, measured: HostMeasurements | None
+    model: Model,
+    sizing: Sizing,
+    sizes: Parallelism,
+    device_id: str,
+    measured: HostMeasurements | None,
+    quantization: str = "",
 ) -> Prediction:
     return predict_speed(
         model,
-        quantization=sizing.quantization.name,
+        quantization=quantization or sizing.quantization.name,
         parallel=Parallel(tp=sizes.tp, pp=sizes.pp, dp=sizes.dp, expert_parallel=sizes.ep > 1),
         speed=find_speed(device_id, measured),
         settings=sizing.memory.settings,
@@ -248,7 +248,17 @@ def _predict_for(
 def _list_rejected(
     model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None
 ) -> Iterable[Rejected]:
-    """The divisions not taken; those that fit with the speed they should have."""
+    """The plans not taken; those that fit with the speed they should have: other weights, then other divisions."""
+    for other in sizing.alternatives:
+        fast = _predict_for(model, sizing, other.parallelism, device_id, measured, other.quantization)
+        yield Rejected(
+            parallelism=f"{other.parallelism.describe()}, {other.quantization}",
+            fits=True,
+            why=f"less exact; requests of {other.memory.asked_context:,} tokens, "
+            f"{other.memory.concurrency:.1f} at a time",
+            decode_tps=fast.decode_tps_per_sequence,
+            decode_bound=fast.decode_bound,
+        )
     for one in sizing.others:
         speed = _predict_for(model, sizing, one.parallelism, device_id, measured) if one.fits else None
         yield Rejected(
@@ -273,113 +283,6 @@ def _is_hashable(problems: Sequence[Any]) -> bool:
         return bool(hash(tuple(problems))) or True
     except TypeError:
         return False
-
-
-def _summarize_machine(machine: Machine, pool: DevicePool, around: Surroundings, nodes: int) -> MachineSummary:
-    devices = {device.index: device for device in machine.devices}
-
-    def describe(unit: Unit) -> PlannedGpu:
-        return PlannedGpu(
-            label=unit.label,
-            device=unit.device,
-            bdf=unit.bdf,
-            name=unit.name,
-            device_id=devices[unit.device].device_id,
-            memory_bytes=unit.memory_bytes,
-            free_bytes=unit.free_bytes,
-            numa_node=unit.numa_node,
-        )
-
-    return MachineSummary(
-        host="" if around.platform is not None else around.host,
-        nodes=nodes,
-        gpus=tuple(describe(unit) for unit in pool.units),
-        access=around.access or _guess_access(machine),
-        vendor="nvidia" if pool.vendor == NVIDIA else "intel",
-        excluded=tuple(f"{one.label} {one.bdf}: {one.reason}" for one in pool.excluded),
-        memory_bytes=machine.memory_bytes,
-        numa_nodes=len(machine.numa),
-        platform=around.platform.name if around.platform is not None else "",
-        assumptions=around.platform.assumptions if around.platform is not None else (),
-    )
-
-
-def _guess_access(machine: Machine) -> tuple[GpuNodes, ...]:
-    """Nodes by the names that a platform's GPUs usually have; groups are not known."""
-    return tuple(
-        GpuNodes(
-            index=device.index,
-            bdf=device.bdf,
-            name=device.name,
-            tiles=device.tiles,
-            render_node=device.render_node,
-            card_node=device.card_node,
-            numa_node=device.numa_node,
-        )
-        for device in machine.devices
-    )
-
-
-def _summarize_model(request: ServeRequest, model: Model, task: str) -> PlannedModel:
-    stored = model.quantization
-    return PlannedModel(
-        asked=request.model,
-        id=model.id,
-        path=model.path,
-        found_in=model.source,
-        category=model.category,
-        task=task,
-        parameters=count_parameters(model),
-        stored_as=stored.method if stored is not None else model.architecture.dtype,
-        guesses=model.guesses,
-        note=model.note,
-    )
-
-
-def _explain(sizing: Sizing, placement: Placement, ccl: CclMode, task: str, request: ServeRequest) -> Sequence[Choice]:
-    chosen, sizes = sizing.quantization, sizing.parallelism
-    asked = request.tp is not None
-    return (
-        Choice(
-            name="task",
-            value=task,
-            why="asked for" if request.task else "what the model is for",
-            kind="asked" if request.task else "fact",
-        ),
-        Choice(
-            name="quantization",
-            value=chosen.name,
-            why=chosen.reason,
-            kind="asked" if request.quantization else "rule",
-            source=chosen.source,
-        ),
-        Choice(
-            name="parallelism",
-            value=sizes.describe(),
-            why="; ".join(sizing.reasons) or ("asked for" if asked else "the fewest GPUs that the model fits in"),
-            kind="asked" if asked else "rule",
-        ),
-        *(Choice(name="placement", value="", why=reason) for reason in placement.reasons),
-        *(
-            Choice(name="collectives", value=ccl.mode, why=reason, kind="measured" if ccl.measured else "default")
-            for reason in ccl.reasons
-            if sizes.world > 1
-        ),
-    )
-
-
-def _note_needs(model: Model, request: ServeRequest) -> Iterable[str]:
-    """What the model's guides ask for beside flags and variables."""
-    for need in model.needs:
-        if need.kind == "package":
-            yield f"the engine's environment needs {need.value} (pip install {need.value}; {need.source})"
-        elif (need.kind == "chat_template" and not request.chat_template) or need.kind in ("request_format", "guide"):
-            yield f"{need.value} ({need.source})"
-
-
-def _note(chosen: EngineChoice, spread: str, model: Model, request: ServeRequest) -> Sequence[str]:
-    needs = tuple(_note_needs(model, request))
-    return tuple(note for note in (spread, chosen.engine.label, *needs) if note)
 
 
 __all__ = ["DEFAULT_PORT", "Surroundings", "find_task", "make_plan"]

@@ -96,8 +96,8 @@ def _make_device(gpu: PlatformGpu, number: int, place: int) -> Device:
     bus = 0x10 + 0x10 * number
     bdf = f"0000:{bus + 1:02x}:00.0" if bus < 0xF0 else f"0001:{bus - 0xF0 + 1:02x}:00.0"
     port = f"{bdf[:5]}{int(bdf[5:7], 16) - 1:02x}:01.0"
-    facts = lookup_device(INTEL, gpu.pci_id) if gpu.pci_id else None
     intel = gpu.vendor == "intel"
+    facts = lookup_device(INTEL, gpu.pci_id) if intel else None
     link = None
     if gpu.pcie_speed_gts and gpu.pcie_width:
         rate = compute_line_rate_gbps(gpu.pcie_speed_gts, gpu.pcie_width)

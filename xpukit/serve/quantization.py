@@ -8,7 +8,8 @@ import msgspec
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.devices import INTEL, lookup_device
-from xpukit.facts.model_rules import Support, find_gpu, find_quantization, find_support, list_known_bad
+from xpukit.facts.model_rules import Support, find_quantization, find_support, list_known_bad
+from xpukit.facts.platforms import find_by_pci_id
 from xpukit.serve.memory_types import MemoryPlan
 from xpukit.serve.model_types import Model
 
@@ -18,6 +19,7 @@ ONLINE = ("none", "fp8", "sym_int4")
 """From the most exact to the smallest."""
 _REGISTERED_AS = {"none": "fp16", "fp8": "fp8", "sym_int4": "sym_int4", "mxfp4": "mxfp4"}
 _ASKED_AS = {"fp16": "none", "bf16": "none", "float16": "none", "bfloat16": "none", "int4": "sym_int4"}
+_STORED_4_BIT = ("awq", "gptq")
 _OFFLOAD = "VLLM_OFFLOAD_WEIGHTS_BEFORE_QUANT"
 
 
@@ -60,11 +62,12 @@ class QuantizationChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_platform_group(device_id: str) -> str:
-    """The kernel's group name of a PCI id ("BMG" for bmg-g21), "nvidia" for a GPU planned for by name, else ""."""
+    """The kernel's group name of a PCI id ("BMG" for bmg-g21), "nvidia" for one of NVIDIA's that we know, else ""."""
     facts = lookup_device(INTEL, device_id)
     if facts is not None:
         return facts.platform.split("-")[0]
-    return "nvidia" if find_gpu(device_id) is not None else ""
+    gpu = find_by_pci_id(device_id)
+    return "nvidia" if gpu is not None and gpu.vendor == "nvidia" else ""
 
 
 def list_quantizations(model: Model, *, engine: str, version: str, device_id: str) -> tuple[Candidate, ...]:
@@ -85,6 +88,21 @@ def list_quantizations(model: Model, *, engine: str, version: str, device_id: st
         )
     )
     return tuple(found)
+
+
+def is_plannable(model: Model, asked: str) -> bool:
+    """Whether a quantization is one that plans are made with, possible here or not."""
+    stored = model.quantization.method if model.quantization is not None else ""
+    return _ASKED_AS.get(asked, asked) in (*ONLINE, "mxfp4", "stored", stored)
+
+
+def list_checkpoints(model: Model, *, engine: str, version: str, device_id: str) -> tuple[str, ...]:
+    """The ways of storing weights in 4 bits that the engine reads on this device; none for a quantized model."""
+    if model.quantization is not None:
+        return ()
+    platform = find_platform_group(device_id)
+    found = ((name, find_support(name, engine=engine, version=version, platform=platform)) for name in _STORED_4_BIT)
+    return tuple(name for name, support in found if support is not None and support.allowed)
 
 
 def choose_quantization(

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.door import Host
 from xpukit.serve.model_types import Stored, Tensor
 
@@ -122,9 +123,15 @@ def read_header(host: Host, path: str) -> tuple[Tensor, ...]:
     if len(data) < 8 + length:
         raise UsageError(f"{path}: it ends inside its header", hint="the download was cut off: copy it again")
     header = _decode(data[8 : 8 + length], path)
-    return tuple(
+    tensors = tuple(
         tensor for name, entry in header.items() if name != "__metadata__" and (tensor := _read_tensor(name, entry))
     )
+    there, wanted = host.stat(path).size_bytes, 8 + length + sum(tensor.bytes for tensor in tensors)
+    if 0 < there < wanted:
+        raise UsageError(
+            f"{path}: {there:,} of {wanted:,} bytes are there", hint="the download was cut off: copy it again"
+        )
+    return tensors
 
 
 def _read_tensor(name: str, entry: Any) -> Tensor | None:
@@ -149,7 +156,7 @@ def classify_tensor(name: str) -> str:
 def _decode(data: bytes, path: str) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+    except BAD_JSON as err:
         raise UsageError(f"{path}: not valid JSON ({err})", hint="the file is damaged: copy it again") from err
     if not isinstance(found, dict):
         raise UsageError(f"{path}: not a JSON object", hint="the file is damaged: copy it again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -10,18 +10,25 @@ from xpukit.core.errors import UsageError
 from xpukit.core.units import format_bytes
 from xpukit.facts.launch import LaunchCase, choose_flags
 from xpukit.serve.devices import DevicePool, Unit
+from xpukit.serve.division_ranking import NO_FIT, Candidate, rank_candidates
 from xpukit.serve.launch_flags import find_batched_tokens
 from xpukit.serve.memory import fit_memory
 from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
-from xpukit.serve.parallelism import Candidate, ModelParts, Parallelism, check_parallelism, rank_candidates
-from xpukit.serve.quantization import QuantizationChoice, choose_quantization, list_quantizations
+from xpukit.serve.parallelism import ModelParts, Parallelism, check_parallelism, list_tensor_parallel
+from xpukit.serve.quantization import (
+    QuantizationChoice,
+    choose_quantization,
+    list_checkpoints,
+    list_quantizations,
+)
 from xpukit.serve.request import ServeRequest
 
 _SHOWN_OTHERS = 8
 # A context that is cut to what fits is a multiple of the first, and at least the second.
 _CONTEXT_STEP, _LEAST_CONTEXT = 256, 2048
-FindCorrection = Callable[[str, Parallelism], "Correction | None"]
+# Given the engine, the quantization and the division.
+FindCorrection = Callable[[str, str, Parallelism], "Correction | None"]
 
 
 class Sizing(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +40,15 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     others: tuple[Candidate, ...]
+    alternatives: tuple[Alternative, ...] = ()
+
+
+class Alternative(msgspec.Struct, frozen=True, kw_only=True):
+    """What another quantization that is possible would have been planned as."""
+
+    quantization: str
+    parallelism: Parallelism
+    memory: MemoryPlan
 
 
 class SizingCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +84,10 @@ def find_parts(model: Model) -> ModelParts:
     )
 
 
-def make_settings(request: ServeRequest, case: LaunchCase, task: str) -> MemorySettings:
-    """What the memory plan is asked with: what was asked, and what the guides' flags say."""
+def make_settings(
+    request: ServeRequest, case: LaunchCase, task: str, *, block_size: int | None = None
+) -> MemorySettings:
+    """What the memory plan is asked with: what was asked, and what the guides' flags say. `block_size`: tokens."""
     rows = {row.intent: row.value for row in choose_flags(case)}
     eager = request.eager if request.eager is not None else bool(rows.get("enforce_eager", False))
     return MemorySettings(
@@ -79,7 +97,7 @@ def make_settings(request: ServeRequest, case: LaunchCase, task: str) -> MemoryS
         max_model_len=request.context,
         max_num_seqs=request.max_seqs,
         max_num_batched_tokens=find_batched_tokens(request, case, task, request.context),
-        block_size=rows.get("block_size"),
+        block_size=block_size or rows.get("block_size"),
         dtype=request.dtype or "auto",
         kv_dtype=request.kv_dtype or "auto",
         graphs=not eager,
@@ -112,6 +130,7 @@ def size_launch(given: SizingCase, settings: MemorySettings, find_correction: Fi
         reasons=(*best.candidate.reasons, *best.reasons),
         warnings=best.candidate.warnings,
         others=best.others[:_SHOWN_OTHERS],
+        alternatives=tuple(sizer.list_alternatives(chosen.name)),
     )
 
 
@@ -138,6 +157,18 @@ class _Sizer:
         case = given.case
         listed = list_quantizations(given.model, engine=case.engine, version=case.version, device_id=given.device_id)
         self._allowed = tuple(one.name for one in listed if one.allowed)
+        self._checkpoints = list_checkpoints(
+            given.model, engine=case.engine, version=case.version, device_id=given.device_id
+        )
+
+    def list_alternatives(self, taken: str) -> Iterator[Alternative]:
+        """The other possible quantizations that fit, each in the division that is best for it."""
+        if self.given.request.quantization:
+            return
+        for name in self._allowed:
+            best = self.choose(name) if name != taken else None
+            if best is not None and best.memory.fits:
+                yield Alternative(quantization=name, parallelism=best.candidate.parallelism, memory=best.memory)
 
     def choose(self, name: str) -> _Best:
         """The best division for a quantization.
@@ -163,7 +194,8 @@ class _Sizer:
                 one, plan = max(fitting, key=lambda pair: (pair[1].asked_context, -pair[0].parallelism.world))
                 full = self.given.model.architecture.max_positions
                 why = f"requests of {plan.asked_context:,} tokens fit, not of the {full:,} that the model can take"
-                fitted = msgspec.structs.replace(one, fits=True)
+                warnings = tuple(text for text in one.warnings if text != NO_FIT)  # of the full length
+                fitted = msgspec.structs.replace(one, fits=True, warnings=warnings)
                 return self._take(name, fitted, candidates, plan, why)
         nearest = min(candidates, key=lambda one: self._fit(name, one.parallelism).short_bytes)
         plan = self._fit(name, nearest.parallelism, with_ways=True)
@@ -221,10 +253,11 @@ class _Sizer:
                 parallel=Parallel(tp=division.tp, pp=division.pp, dp=division.dp, expert_parallel=division.ep > 1),
                 settings=settings,
                 host_memory_bytes=given.host_memory_bytes,
-                correction=self._find_correction(name, division),
+                correction=self._find_correction(given.case.engine, name, division),
                 available_gpus=self._total,
                 gpus_per_host=len(given.pool.units),
                 quantizations=self._allowed,
+                checkpoints=self._checkpoints,
                 with_ways=with_ways,
             )
         return self._plans[key]
@@ -255,7 +288,7 @@ def _check_asked(given: SizingCase, parts: ModelParts) -> None:
         return
     tried = Parallelism(tp=request.tp, pp=request.pp or 1, dp=request.dp or 1, ep=request.ep or 1)
     reasons = check_parallelism(parts, tried, given.case.engine)
-    if reasons and request.ep is not None:
+    if reasons and request.ep:
         raise UsageError(f"{tried.describe()}: {'; '.join(reasons)}", hint=_hint_division(given))
     total = len(given.pool.units) * given.nodes
     if tried.world * request.replicas > total:
@@ -271,8 +304,6 @@ def _describe_no_division(given: SizingCase, parts: ModelParts) -> str:
 
 
 def _hint_division(given: SizingCase) -> str:
-    from xpukit.serve.parallelism import list_tensor_parallel
-
     sizes = list_tensor_parallel(find_parts(given.model), given.case.engine, len(given.pool.units) * given.nodes)
     return f"tensor parallel sizes that divide here: {', '.join(map(str, sizes)) or 'none'}"
 

@@ -23,6 +23,7 @@ import msgspec
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.engine_rules import Entry, find_entry, load_intents, load_rules
+from xpukit.facts.engine_variables import is_named
 from xpukit.facts.engines import EngineSchema, load_resolved, resolve_version
 from xpukit.serve.validate_problem import Kind, Problem, Severity
 from xpukit.serve.validate_read import read_command
@@ -180,7 +181,7 @@ def reads_variable(engine: str, version: str, name: str, *, schema: EngineSchema
     for rule in load_rules().environment:
         names = known.registries.get(rule.registry, ())
         if names and rule.holds(known.engine, known.version) and name.startswith(rule.prefix):
-            return name in names
+            return is_named(name, names)
     return None
 
 

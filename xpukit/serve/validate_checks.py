@@ -7,8 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.engine_history import find_engines_with_name, find_name_change
 from xpukit.facts.engine_rules import Combination, has_quirk, load_rules
+from xpukit.facts.engine_variables import is_named
 from xpukit.facts.engines import EngineProgram, EngineSchema
 from xpukit.serve.validate_parse import Given, Parsed
 from xpukit.serve.validate_problem import Problem, at_version
@@ -100,13 +102,20 @@ def check_registries(parsed: Parsed, schema: EngineSchema) -> list[Problem]:
 def _read_key(text: str, key: str) -> Any:
     try:
         fields = json.loads(text)
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         return None
     return fields.get(key) if isinstance(fields, dict) else None
 
 
+_OFF = ("--no-", "--disable-")
+
+
 def _is_on(given: Given | None) -> bool:
-    return given is not None and not (given.flag.nargs == 0 and given.option.startswith(("--no-", "--disable-")))
+    """Whether it was given, and not by the spelling that turns it off (`--disable-log-stats` has no other)."""
+    if given is None:
+        return False
+    two_sided = given.flag.nargs == 0 and any(not option.startswith(_OFF) for option in given.flag.flags)
+    return not (two_sided and given.option.startswith(_OFF))
 
 
 def _breaks(rule: Combination, parsed: Parsed) -> bool:
@@ -155,6 +164,8 @@ def check_arithmetic(parsed: Parsed, program: EngineProgram, schema: EngineSchem
     problems: list[Problem] = []
     for rule in load_rules().arithmetic:
         if rule.program != program.name or not rule.holds(schema.engine, schema.version):
+            continue
+        if any(parsed.find(program.options[word].dest) for word in rule.unless if word in program.options):
             continue
         named = [
             parsed.find(program.options[word].dest) for word in (*rule.left, rule.right) if word in program.options
@@ -205,7 +216,7 @@ def check_environment(env: Mapping[str, str], schema: EngineSchema) -> list[Prob
         if not known or not rule.holds(schema.engine, schema.version):
             continue
         for name in env:
-            if not name.startswith(rule.prefix) or name in known:
+            if not name.startswith(rule.prefix) or is_named(name, known):
                 continue
             change = find_name_change(schema.engine, schema.version, rule.registry, name)
             when, near = change.describe(schema.engine), find_nearest(name, known)

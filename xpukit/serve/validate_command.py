@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.engine_rules import Entry, has_quirk, load_rules
 from xpukit.facts.engines import EngineProgram, EngineSchema
 from xpukit.serve.validate_parse import Word
@@ -151,7 +152,7 @@ def _join_dotted(words: list[Word]) -> list[Word]:
 def _read_dotted(value: str) -> Any:
     try:
         return json.loads(value)
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         try:
             return read_human_int(value)
         except (ValueError, OverflowError):

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from xpukit.core.json_document import BAD_JSON
+
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
 _DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -59,7 +61,7 @@ def _read_float(text: str) -> float:
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as err:
+    except BAD_JSON as err:
         raise ValueError(f"{_short(text)} is not valid JSON ({err})") from None
 
 

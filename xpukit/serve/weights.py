@@ -27,6 +27,10 @@ _SKIP_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What a decoded token reads a row of, or nothing.
+_READ_BY_FEW = ("embedding", "layer embeddings", "other weights", "positions", "encoder")
+
+
 class WeightPart(msgspec.Struct, frozen=True, kw_only=True):
     """Weights that are spread and quantized alike. `elements`: of the whole model.
 
@@ -47,22 +51,26 @@ def list_parts(architecture: Architecture) -> tuple[WeightPart, ...]:
     attention = kv = latent = mlp = experts = shared = router = state = 0
     for group in shape.groups:
         split, replicated, pair = _count_attention(shape, group)
-        attention += group.count * split
-        latent += group.count * replicated
-        kv += group.count * pair
+        attention += group.stored * split
+        latent += group.stored * replicated
+        kv += group.stored * pair
         if group.attention in ("linear", "mamba") and shape.state:
             state += group.count * shape.state.weight_elements
         if group.mlp in ("dense", "both"):
-            mlp += group.count * shape.mlp_matrices * shape.hidden * shape.intermediate
+            mlp += group.stored * shape.mlp_matrices * shape.hidden * shape.intermediate
         if group.mlp in ("moe", "both") and shape.experts:
-            experts += group.count * 3 * shape.hidden * shape.experts.intermediate * shape.experts.count
-            shared += group.count * 3 * shape.hidden * shape.experts.shared_intermediate
+            width = shape.experts.latent or shape.hidden
+            experts += group.count * shape.mlp_matrices * width * shape.experts.intermediate * shape.experts.count
+            shared += group.count * shape.mlp_matrices * shape.hidden * shape.experts.shared_intermediate
+            shared += group.count * 2 * shape.hidden * shape.experts.latent
             router += group.count * shape.hidden * shape.experts.count
     if shape.encoder:  # a cross attention in each decoder layer
         attention += shape.layers * 4 * shape.hidden * shape.hidden
     vocabulary = shape.vocabulary * shape.hidden
     parts = [
         WeightPart(name="embedding", elements=vocabulary, split="vocab", place="first"),
+        WeightPart(name="layer embeddings", elements=shape.per_layer_embeddings, split="vocab", place="first"),
+        WeightPart(name="other weights", elements=shape.other_parameters, split="none", place="first"),
         WeightPart(name="positions", elements=shape.learned_positions * shape.hidden, split="none", place="first"),
         WeightPart(name="attention", elements=attention, split="tp", quantizable=True),
         WeightPart(name="key-value projections", elements=kv, split="kv", quantizable=True, heads=shape.kv_heads),
@@ -82,7 +90,7 @@ def list_parts(architecture: Architecture) -> tuple[WeightPart, ...]:
         WeightPart(name="mtp", elements=_count_mtp(shape), split="expert", quantizable=True, place="extra"),
     ]
     if shape.encoder:
-        one = 4 * shape.encoder.hidden**2 + 2 * shape.encoder.hidden * shape.encoder.intermediate
+        one = 4 * shape.encoder.hidden**2 + shape.mlp_matrices * shape.encoder.hidden * shape.encoder.intermediate
         parts.append(
             WeightPart(name="encoder", elements=shape.encoder.layers * one, split="tp", quantizable=True, place="first")
         )
@@ -108,7 +116,7 @@ def count_active(architecture: Architecture) -> int:
     """Parameters that one decoded token reads: of the experts its own share; embeddings and towers left out."""
     active = 0
     for part in list_parts(architecture):
-        if part.place == "extra" or part.name in ("embedding", "positions", "encoder") or part.split == "tower":
+        if part.place == "extra" or part.name in _READ_BY_FEW or part.split == "tower":
             continue
         if part.name == "experts" and architecture.experts:
             active += part.elements * architecture.experts.per_token // architecture.experts.count
@@ -280,7 +288,8 @@ def _count_mtp(shape: Architecture) -> int:
     last = shape.groups[-1]
     one = sum(_count_attention(shape, last)) + 2 * shape.hidden * shape.hidden
     if last.mlp == "moe" and shape.experts:
-        one += 3 * shape.hidden * (shape.experts.intermediate * shape.experts.count + shape.experts.shared_intermediate)
+        routed = (shape.experts.latent or shape.hidden) * shape.experts.intermediate * shape.experts.count
+        one += shape.mlp_matrices * (routed + shape.hidden * shape.experts.shared_intermediate)
     else:
         one += shape.mlp_matrices * shape.hidden * shape.intermediate
     return shape.mtp_layers * one

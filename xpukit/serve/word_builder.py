@@ -8,8 +8,13 @@ from xpukit.core.errors import UsageError
 from xpukit.facts.engine_rules import find_entry
 from xpukit.facts.engines import EngineProgram, EngineSchema
 from xpukit.serve.plan_types import Flag, Origin
-from xpukit.serve.validate_parse import Word, parse_arguments
+from xpukit.serve.request_words import FIELDS
+from xpukit.serve.validate_intents import parse_words
+from xpukit.serve.validate_parse import Parsed, Word, parse_arguments
 from xpukit.serve.validate_spell import Value, spell_intent
+
+# What the plan's GPUs and memory rest on, and the option that it is asked for by.
+_PLANNED_BY = {field.intent: field.option for field in FIELDS if field.intent}
 
 
 class WordBuilder:
@@ -29,7 +34,7 @@ class WordBuilder:
         self.program: EngineProgram = known
         self.flags: list[Flag] = []
         self.notes: list[str] = []
-        self._mine = _list_dests(extras, known)
+        self._mine = _name_dests(parse_words(extras, entry, known, schema)) if extras else frozenset()
 
     def add(
         self, intent: str, value: Value, why: str, *, kind: Origin = "rule", source: str = "", needed: bool = True
@@ -48,7 +53,10 @@ class WordBuilder:
         if not spelled.words:
             return False
         if _list_dests(spelled.words, self.program) & self._mine:
-            self.notes.append(f"{' '.join(spelled.words)} was left out: given after --")
+            note = f"{' '.join(spelled.words)} was left out: given after --"
+            if self.role == "serve" and (option := _PLANNED_BY.get(intent)):
+                note += f"; GPUs and memory are planned for the one left out: {option} plans for another"
+            self.notes.append(note)
             return False
         self._drop(spelled.words)
         why = f"{why}; {spelled.note}" if spelled.note else why
@@ -62,10 +70,22 @@ class WordBuilder:
         self._drop(words)
         self.flags.append(Flag(words=tuple(words), why=why, kind=kind, source=source))
 
-    def add_extras(self, extras: Sequence[str]) -> None:
-        """Add what the user gave after --, as it is."""
+    def add_extras(self, extras: Sequence[str], taken: Sequence[Sequence[str]] = ()) -> tuple[str, ...]:
+        """Add what the user gave after --, as it is.
+
+        `taken`: words that the plan was made for; those that no flag of ours says are added too, and returned.
+        """
+        said = frozenset(dest for flag in self.flags for dest in _list_dests(flag.words, self.program))
+        entry = find_entry(self.schema.engine, self.role)
+        kept: list[str] = []
+        for words in taken:
+            if entry is not None and not _name_dests(parse_words(words, entry, self.program, self.schema)) & said:
+                kept += words
+        if kept:
+            self.flags.append(Flag(words=tuple(kept), why="given after --; planned so", kind="asked"))
         if extras:
             self.flags.append(Flag(words=tuple(extras), why="given after --", kind="asked"))
+        return tuple(kept)
 
     def _drop(self, words: Sequence[str]) -> None:
         """Of two flags for one argument the later stands."""
@@ -77,5 +97,8 @@ def _list_dests(words: Sequence[str], program: EngineProgram) -> frozenset[str]:
     """The arguments that words set, by the parser's own names."""
     if not words:
         return frozenset()
-    parsed = parse_arguments([Word(text=word, origin=-1) for word in words], program)
+    return _name_dests(parse_arguments([Word(text=word, origin=-1) for word in words], program))
+
+
+def _name_dests(parsed: Parsed) -> frozenset[str]:
     return frozenset(given.flag.dest or given.flag.name for given in parsed.given)

@@ -106,7 +106,7 @@ def _fill_bundle(
     content = part / "recording"
     budget = Budget(timeout_s=order.timeout_s, max_bytes=order.max_bytes)
     # A command is covered when it was asked through the recording itself. Any other reads a bundle leniently.
-    covers = tuple(room.name for room in order.rooms)
+    covers = tuple(room.name for room in order.rooms if room.asks_all)
     recording = RecordingHost(host, content, command=order.command, scrub=redaction.scrub, covers=covers)
     limited = AskedOnceHost(LimitedHost(host, budget))
     try:

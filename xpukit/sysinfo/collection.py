@@ -115,11 +115,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """A command whose questions are recorded before the collectors'; `ask` asks them all and may be thrown away."""
+    """A command whose questions are recorded before the collectors'; `ask` asks them all and may be thrown away.
+
+    `asks_all`: the command asks nothing else, whatever it is given, so that on the bundle an unrecorded question is a
+    defect.
+    """
 
     name: str
     summary: str
     ask: Callable[[Host], object]
+    asks_all: bool = True
 
 
 class BundleEstimate(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.sysinfo import load_inquiry
 from xpukit.host.door import Host
 from xpukit.sysinfo.collector import Asker
@@ -122,11 +123,11 @@ def list_summary_images(host: Host) -> tuple[str, ...]:
 def decode_rows(text: str) -> list[dict[str, Any]]:
     """What `--format '{{json .}}'` prints of several things: docker an object a line, podman one list."""
     rows: list[Any] = []
-    with contextlib.suppress(msgspec.DecodeError, UnicodeEncodeError):
+    with contextlib.suppress(*BAD_JSON):
         whole = msgspec.json.decode(text) if text.lstrip().startswith("[") else None
         rows += whole if isinstance(whole, list) else ()
     for line in () if rows else text.splitlines():
-        with contextlib.suppress(msgspec.DecodeError, UnicodeEncodeError):
+        with contextlib.suppress(*BAD_JSON):
             rows.append(msgspec.json.decode(line))
     return [row for row in rows if isinstance(row, dict)]
 
@@ -147,7 +148,7 @@ def parse_container(line: str) -> Container | None:
     """A line that the template made, None for anything else."""
     try:
         row: Any = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except BAD_JSON:
         return None
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         return None

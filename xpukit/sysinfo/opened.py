@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from xpukit.core.errors import BadRecordingError, OutputError, UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.answers import (
     FileAnswer,
     FoundAnswer,
@@ -72,7 +73,7 @@ class OpenedBundle:
             return None
         try:
             return msgspec.json.decode(raw, type=SysinfoReport)
-        except msgspec.MsgspecError as err:
+        except BAD_JSON as err:
             raise BadRecordingError(f"{self.path}: its collection.json is damaged: {err}") from err
 
     def list_documents(self) -> tuple[tuple[str, int], ...]:

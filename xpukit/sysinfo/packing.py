@@ -6,17 +6,19 @@ import contextlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
 from xpukit.core.errors import UsageError
 
 SUFFIXES = {"zst": ".tar.zst", "xz": ".tar.xz"}
-# Measured 2026-11-21 with zstandard 0.25 on the tar of a default bundle (530 KiB; two shared cores of an AMD EPYC; best
-# of 3, CPU time): level 3 89 KiB in 2 ms, 10 79 KiB in 6 ms, 15 78 KiB in 23 ms, 17 74 KiB in 52 ms, 19 73 KiB in
-# 110 ms; xz -6 69 KiB in 103 ms.
+# Measured 2026-11-21 with zstandard 0.25 on the tar of a default bundle (540 KiB; two shared cores of an AMD EPYC; best
+# of 3, CPU time; size told beforehand): level 10 80 KiB in 10 ms, 15 79 KiB in 24 ms, 17 75.6 KiB in 61 ms, 19 74.7 KiB
+# in 126 ms, 22 74.7 KiB in 152 ms; xz -6 69.2 KiB in 105 ms, the same for text (below) 68.8 KiB in 109 ms. A bundle of
+# 350 KiB takes zstd -17 twice as long when it is not told the size: it makes its tables for any.
 _ZSTD_LEVEL = 17
+_TAR_BLOCK_BYTES = 512
 
 
 def find_format(path: Path) -> str:
@@ -34,33 +36,52 @@ def pack_directory(directory: Path, archive: Path) -> int:
     makes no mess. Raises OSError.
     """
     top = archive.name.removesuffix(SUFFIXES[find_format(archive)])
-    total = 0
-    with _open_compressed(archive) as stream, tarfile.open(fileobj=stream, mode="w|") as packed:
-        for path in sorted(directory.rglob("*")):
-            if not path.is_file():
-                continue
+    members: list[tuple[tarfile.TarInfo, Path]] = []
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
             member = tarfile.TarInfo(f"{top}/{path.relative_to(directory)}")
             member.size = path.stat().st_size
             member.mode = 0o600
-            total += member.size
+            members.append((member, path))
+    with (
+        _open_compressed(archive, _measure_tar([member for member, _ in members])) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as packed,
+    ):
+        for member, path in members:
             with path.open("rb") as content:
                 packed.addfile(member, content)
-    return total
+    return sum(member.size for member, _ in members)
+
+
+def _measure_tar(members: Sequence[tarfile.TarInfo]) -> int:
+    """Bytes of the tar of these members: head and padded content of each, two blocks at the end, padded to records."""
+    size = 2 * _TAR_BLOCK_BYTES
+    for member in members:
+        size += len(member.tobuf(tarfile.PAX_FORMAT)) + _round_up(member.size, _TAR_BLOCK_BYTES)
+    return _round_up(size, tarfile.RECORDSIZE)
+
+
+def _round_up(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
 
 
 @contextlib.contextmanager
-def _open_compressed(archive: Path) -> Iterator[IO[bytes]]:
+def _open_compressed(archive: Path, size: int) -> Iterator[IO[bytes]]:
     handle = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as raw:
         if find_format(archive) == "zst":
             import zstandard
 
-            with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(raw, closefd=False) as writer:
+            # With a checksum (4 bytes): a flipped bit is no other answer.
+            compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
+            with compressor.stream_writer(raw, size=size, closefd=False) as writer:
                 yield cast(IO[bytes], writer)
         else:
             import lzma
 
-            with lzma.LZMAFile(raw, "wb", preset=6) as packed:
+            # For text: the byte before says more than the place in a word of memory.
+            text = {"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 4, "lp": 0, "pb": 0}
+            with lzma.LZMAFile(raw, "wb", filters=[text]) as packed:
                 yield cast(IO[bytes], packed)
         raw.flush()
         os.fsync(raw.fileno())

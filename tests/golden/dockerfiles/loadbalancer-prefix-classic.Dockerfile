@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="loadbalancer" \
       org.opencontainers.image.revision="test" \
       org.opencontainers.image.base.name="debian:12-slim" \
       io.xpukit.recipe="loadbalancer/prefix" \
-      io.xpukit.settings="{\"answer_timeout_s\":1800,\"backends\":[\"engine1=engine1:8000\",\"engine2=engine2:8000\"],\"balance\":\"prefix\",\"base_image\":\"debian:12-slim\",\"connect_timeout_s\":5,\"health_interval_ms\":1000,\"health_path\":\"/health\",\"listen\":\"0.0.0.0\",\"max_connections\":2000,\"max_per_backend\":0,\"metrics_port\":0,\"port\":8080,\"prefix_bytes\":1024,\"queue_timeout_s\":120,\"stop_after_s\":60}" \
+      io.xpukit.settings="{\"answer_timeout_s\":1800,\"backends\":[\"engine1=engine1:8000\",\"engine2=engine2:8000\"],\"balance\":\"prefix\",\"base_image\":\"debian:12-slim\",\"connect_timeout_s\":5,\"health_interval_ms\":1000,\"health_path\":\"/health\",\"listen\":\"0.0.0.0\",\"max_connections\":2000,\"max_per_backend\":0,\"metrics_port\":0,\"names_at_start\":true,\"port\":8080,\"prefix_bytes\":1024,\"queue_timeout_s\":120,\"session_header\":\"x-session-id\",\"stop_after_s\":60}" \
       io.xpukit.engine="none" \
       io.xpukit.era="plain"
 EXPOSE 8080

@@ -19,8 +19,9 @@ COMMANDS = (
     *("sysinfo", "sysinfo show", "sysinfo diff", "doctor"),
     *("install", "install plan", "install apply", "install undo", "install status", "install export"),
     *("install bundle", "install bundle create", "install bundle verify"),
-    *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench", "check"),
+    *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench", "check", "rotate"),
     *("bench run", "bench log", "bench find-limit"),
+    *("fleet", "fleet run", "fleet collectives", "fleet preflight"),
     *("exporter", "monitor", "monitor print", "monitor up"),
 )
 

@@ -21,7 +21,7 @@ from xpukit.operate.bench.matrix import Model, PointPlan
 from xpukit.operate.bench.report import Deployment
 
 Golden = Callable[[str, str], None]
-COMMANDS = ("bench", "bench log", "bench run", "bench find-limit")
+COMMANDS = ("bench", "bench log", "bench run", "bench find-limit", "bench stress", "bench context")
 
 
 @pytest.fixture

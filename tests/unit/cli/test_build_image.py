@@ -163,6 +163,8 @@ def test_settings_by_file_option_and_question(
         (["./no/such/recipe"], "no/such/recipe"),
         (["smoke", "--list", "--print"], "--list and --print exclude each other"),
         (["smoke", "--variant", "lean"], "recipe smoke has no variant 'lean'"),
+        (["vllm-xpu", "--variant", "venv-0.27"], "did you mean venv-0.26? variants: venv-0.26,"),
+        (["smoke", "--dryrun"], "see: xpukit build-image --help"),
         (["smoke", "--set", "prot=1"], "did you mean port?"),
         (["smoke", "--set", "port"], "for example --set python=3.12"),
         (["smoke", "--set", "port=99999"], "an integer from 1 to 65535"),

@@ -108,6 +108,29 @@ def test_files_are_written_whole(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [path.name for path in tmp_path.iterdir()] == ["start.sh"]
 
 
+@pytest.mark.parametrize("words", [("--out",), ("--form", "docker", "--run", "--out")])
+def test_a_place_that_cannot_be_written_is_named(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("xpukit.cli.serve_start._require_image", lambda *_: None)
+    monkeypatch.setattr("xpukit.host.foreground.is_port_free", lambda port: True)
+    (tmp_path / "file").write_text("")
+    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "1xB60", *words, str(tmp_path / "file" / "x.sh"))
+    assert (code, out) == (4, "")
+    assert f"{tmp_path}/file" in err
+    assert "cannot be made" in err
+    assert "next:" in err
+
+
+def test_an_image_whose_name_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(
+        capsys, "Qwen/Qwen3-8B", "--image", "team/serving:7", "--from", str(RECORDED / "b60x4_bmc.tar.xz")
+    )
+    assert (code, out) == (2, "")
+    assert "--image team/serving:7: its name says no engine we know" in err
+    assert "--engine NAME:VERSION" in err
+
+
 def make_model(folder: Path, config: dict[str, Any]) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -236,3 +259,13 @@ def test_loads_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_benchmark_is_named(argv: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", *argv]) == 2
     assert part in capsys.readouterr().err
+
+
+def test_flags_after_the_dashes_say_what_the_plan_still_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
+    extras = ("--", "--tensor-parallel-size", "2", "--port", "9000")
+    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "2xB60", "--tp", "1", "--json", *extras)
+    assert code == 0, err
+    notes = [note for note in json.loads(out)["notes"] if "given after --" in note]
+    [note] = [note for note in notes if "--tensor-parallel-size 1 was left out" in note]
+    assert "planned for the one left out: --tp plans for another" in note
+    assert not [note for note in notes if "--port" in note and "planned" in note]

@@ -30,3 +30,17 @@ def test_mode_and_missing_directory(tmp_path: Path) -> None:
         write_atomic(tmp_path / "no" / "where", b"x")
     assert str(tmp_path / "no" / "where") in caught.value.message
     assert caught.value.hint
+
+
+def test_a_device_or_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    """As root a rename would put a file in the place of /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    handle = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, b"text")
+        assert os.read(handle, 10) == b"text"
+    finally:
+        os.close(handle)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -126,10 +126,11 @@ def test_encode_container_leaves_out_what_is_not_set() -> None:
     assert plain == {"image": "i", "environment": {}, "labels": {}, "host_config": {}}
     request = ContainerRequest(
         image="i", command=(), entrypoint=("e",), devices=("/dev/dri/renderD128",), groups=("993",), cpuset_mems="0",
-        ports={"8000/tcp": 0}, shm_bytes=1,
+        ports={"8000/tcp": 0}, shm_bytes=1, health_interval_s=1.5, health_retries=4,
     )  # fmt: skip
     full = encode_container(request, lambda **options: options)
     assert (full["command"], full["entrypoint"], full["ports"]) == ([], ["e"], [(8000, "tcp")])
+    assert full["healthcheck"] == {"interval": 1_500_000_000, "retries": 4}
     assert full["host_config"] == {
         "devices": ["/dev/dri/renderD128"], "group_add": ["993"], "cpuset_mems": "0", "shm_size": 1,
         "port_bindings": {"8000/tcp": ("127.0.0.1", None)},

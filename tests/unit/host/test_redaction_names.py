@@ -123,3 +123,18 @@ def test_a_finding_is_masked_by_the_name_beside_its_value() -> None:
         "serve --hf-token [REDACTED:named-value]",
         "8086:e20b 25.18.33578.6",
     ]
+
+
+@pytest.mark.parametrize(
+    ("label", "stays"),
+    [
+        ("read /sys/devices/pci0000:15/0000:18:00.0/lb_fan_control_version", True),
+        ("read /sys/class/nvme/nvme0/firmware_rev", True),
+        ("read /etc/hosts.version.d/server", False),
+        ("run cat lb_fan_control_version", False),
+    ],
+)
+def test_a_file_that_holds_a_version_holds_no_address(label: str, stays: bool) -> None:
+    redactor = Redactor(IdentityAnswer(hostname="h", username="x"))
+    redactor.about(label)
+    assert (redactor.scrub_bytes(b"203.0.0.0\n") == b"203.0.0.0\n") == stays

@@ -23,23 +23,23 @@ def show(name: str, *, terminal: bool, verbose: bool = False) -> tuple[str, Buil
 def test_plain_lines() -> None:
     text, _ = show("ok", terminal=False)
     assert text.splitlines() == [
-        "[1/3] FROM registry.example/xpukit-test/debian:12",
-        "[1/3] done in 0.0 s",
-        "[2/3] COPY a.txt /a.txt",
-        "[2/3] done in 0.2 s",
-        "[3/3] RUN echo made > /made && printf 'first\\nsecond\\n'",
-        "[3/3] done in 0.2 s",
-        "[2/3] COPY --from=one /made /made",
-        "[2/3] done in 0.0 s",
-        "[3/3] RUN echo to-error >&2 && sleep 1.2 && echo end",
-        "[3/3] done in 1.5 s",
+        "[one 1/3] FROM registry.example/xpukit-test/debian:12",
+        "[one 1/3] done in 0.0 s",
+        "[one 2/3] COPY a.txt /a.txt",
+        "[one 2/3] done in 0.2 s",
+        "[one 3/3] RUN echo made > /made && printf 'first\\nsecond\\n'",
+        "[one 3/3] done in 0.2 s",
+        "[two 2/3] COPY --from=one /made /made",
+        "[two 2/3] done in 0.0 s",
+        "[two 3/3] RUN echo to-error >&2 && sleep 1.2 && echo end",
+        "[two 3/3] done in 1.5 s",
     ]
 
 
 def test_plain_lines_with_output() -> None:
     text, _ = show("failing_step", terminal=False, verbose=True)
-    assert "[3/3] | ls: cannot access '/nonexistent': No such file or directory" in text
-    assert "[3/3] failed: executor failed running" in text
+    assert "3/3] | ls: cannot access '/nonexistent': No such file or directory" in text
+    assert "3/3] failed: exit code 2\n" in text
     assert "\x1b" not in text
 
 

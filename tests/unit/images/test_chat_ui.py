@@ -19,7 +19,8 @@ from xpukit.facts.recipes import load_recipe
 def load_messages() -> ModuleType:
     path = Path(load_recipe("chat-ui").folder) / "chat_messages.py"
     spec = importlib.util.spec_from_file_location("chat_messages", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -95,7 +96,7 @@ def test_media_are_parts_of_their_kind(tmp_path: Path, name: str, part: str) -> 
     (tmp_path / name).write_bytes(b"123")
     found = CHAT.read_file(tmp_path / name)
     assert found["type"] == part
-    assert found[part]["url"].startswith(f"data:{part.split('_')[0]}/")
+    assert found[part]["url"].startswith(f"data:{part.split('_', maxsplit=1)[0]}/")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.safetensors", "archive.zip", "none"])

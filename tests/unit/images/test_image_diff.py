@@ -114,3 +114,21 @@ def test_what_cannot_be_compared_is_said() -> None:
     found = diff(from_sbom, None, None)
     assert found.changes == ()
     assert found.notes == ("read from an SBOM",)
+
+
+def test_settings_of_the_recipe_are_differences_of_their_own() -> None:
+    def label(text: str) -> Inventory:
+        return change(labels={"version": "1", "io.xpukit.settings": text})
+
+    before = label('{"port":8000,"packages":["jq"],"tools":true,"same":""}')
+    after = label('{"port":9000,"packages":[],"tools":false,"same":""}')
+    found = diff_images(before, after, flags_before=FLAGS, flags_after=FLAGS)
+    assert rows(found) == {
+        ("setting", "changed", "port", "8000", "9000"),
+        ("setting", "changed", "packages", "jq", ""),
+        ("setting", "changed", "tools", "true", "false"),
+    }
+    for text in ("no JSON", "[1]", ""):
+        assert {row[0] for row in rows(diff_images(before, label(text), flags_before=None, flags_after=None))} == {
+            "setting", "label",
+        }  # fmt: skip

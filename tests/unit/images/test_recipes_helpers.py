@@ -125,6 +125,7 @@ def balancer_lines(*given: str, variant: str = "") -> list[str]:
         ("roundrobin", ["balance roundrobin"]),
         ("uri", ["balance uri", "hash-type consistent"]),
         ("source", ["balance source", "hash-type consistent"]),
+        ("session", ["balance hdr(x-session-id)", "hash-type consistent", "hash-balance-factor 150"]),
         ("prefix", ["option http-buffer-request", "balance hash req.body,bytes(0,1024)", "hash-balance-factor 150"]),
     ],
 )

@@ -12,10 +12,11 @@ import pytest
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.recipes import load_recipe
-from xpukit.images import render as render_module
+from xpukit.images import template
 from xpukit.images.build import BuilderKind, Rendered
-from xpukit.images.render import Sources, render_recipe
+from xpukit.images.render import render_recipe
 from xpukit.images.settings import resolve_settings, write_value
+from xpukit.images.sources import Sources
 
 RECIPES = ("platform", "vllm-xpu", "vllm-ipex", "sglang-xpu", "deepseek-max")
 ENGINES = tuple(name for name in RECIPES if name != "platform")
@@ -30,7 +31,7 @@ Golden = Callable[[str, str], None]
 def compile_templates_once() -> Iterator[None]:
     """Most of a rendering's time is compiling the same few templates again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render_module, "make_environment", functools.cache(render_module.make_environment))
+        patch.setattr(template, "make_environment", functools.cache(template.make_environment))
         yield
 
 

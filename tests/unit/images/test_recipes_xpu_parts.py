@@ -17,7 +17,7 @@ from tests.unit.images.test_recipes_xpu import (  # noqa: F401 - the fixture hol
     split_stages,
 )
 from xpukit.facts.recipes import load_recipe
-from xpukit.images.render import Sources
+from xpukit.images.sources import Sources
 
 
 def test_generations_differ_as_the_public_images_do() -> None:

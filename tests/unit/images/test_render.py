@@ -14,9 +14,11 @@ from xpukit.core.errors import BadFactsError, UsageError
 from xpukit.facts.recipes import Fetched, Recipe, Setting, load_recipe
 from xpukit.images import build
 from xpukit.images.context import list_entries, split_linked
-from xpukit.images.render import Sources, check_base_image, quote_label, render_recipe
+from xpukit.images.render import check_base_image, render_recipe
 from xpukit.images.settings import resolve_settings
+from xpukit.images.sources import Sources
 from xpukit.images.tags import choose_tags
+from xpukit.images.template import quote_label
 
 KINDS: tuple[build.BuilderKind, ...] = ("buildx", "buildkit", "classic")
 SMOKE = load_recipe("smoke")
@@ -140,7 +142,27 @@ def test_a_folder_of_debian_packages_is_mounted(apt_repo: Path) -> None:
     (apt_repo / "InRelease").write_text("signed")
     (apt_repo / "key.asc").write_text("key")
     assert "signed-by=/run/apt-repo/key.asc" in render("buildkit", Sources(apt_repo=str(apt_repo))).dockerfile
-    with pytest.raises(UsageError, match="classic"):
+
+
+def test_the_classic_builder_gets_a_folder_over_loopback(apt_repo: Path) -> None:
+    rendered = render("classic", Sources(apt_repo=str(apt_repo)))
+    served = rendered.served
+    assert served is not None
+    assert served.folder == str(apt_repo)
+    assert 20000 <= served.port < 30000
+    assert f'echo "deb [trusted=yes] http://127.0.0.1:{served.port}/{served.prefix}/ ./"' in rendered.dockerfile
+    assert rendered.network == "host"
+    assert not [file for file in rendered.files if file.path.startswith("apt-repo")]
+    # The same files, the same address, and so the same cache; others, another.
+    assert render("classic", Sources(apt_repo=str(apt_repo))).hash == rendered.hash
+    (apt_repo / "x.deb").write_bytes(b"other")
+    other = render("classic", Sources(apt_repo=str(apt_repo)))
+    assert other.hash != rendered.hash
+    assert other.served != served
+    with pytest.raises(UsageError, match="over this host's loopback"):
+        render("classic", Sources(apt_repo=str(apt_repo), network="none"))
+    (apt_repo / "Packages").unlink()
+    with pytest.raises(UsageError, match="no flat apt repository"):
         render("classic", Sources(apt_repo=str(apt_repo)))
 
 

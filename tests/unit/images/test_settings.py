@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpukit.core.errors import BadFactsError, UsageError
-from xpukit.facts.recipes import Recipe, Setting, Variant
-from xpukit.images.prompt import AT_MOST_TRIES, ask_settings
+from xpukit.facts.recipes import Recipe, Setting, Variant, load_recipe
+from xpukit.images.prompt import AT_MOST_TRIES, ask_settings, ask_variant, write_command
 from xpukit.images.settings import check_value, describe_allowed, resolve_settings, write_value
 
 SETTINGS = {
@@ -122,6 +123,49 @@ def test_asking_takes_answers_defaults_and_asks_again() -> None:
     assert values == {"base": "a:1", "era": "setvars", "jobs": 9, "tools": True, "wheels": ("six==1",)}
     assert any("did you mean setvars?" in line for line in said)
     assert sum("one of venv, setvars" in line for line in said) >= 1
+
+
+def test_a_dash_empties_a_list_and_an_image_must_be_pinned() -> None:
+    said: list[str] = []
+    recipe = load_recipe("vllm-xpu")
+    start = resolve_settings(recipe)
+    answers = {"base_image": "ubuntu", "packages": "-", "vllm": "-"}
+    again = {"base_image": "own/base:1", "vllm": ""}
+    lines = []
+    for key in recipe.settings:
+        lines.append(answers.get(key, ""))
+        if key in again:
+            lines.append(again[key])
+    values = ask_settings(recipe, start, read_line=make_reader(lines), say=said.append)
+    assert values == {**start, "base_image": "own/base:1", "packages": ()}
+    assert any("base_image 'ubuntu' is not pinned" in line for line in said)
+    assert any(line.endswith("; - for none") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("lines", "chosen"), [(["venv-lean"], "venv-lean"), ([""], ""), ([], ""), (["venv-0.2", "venv-0.21"], "venv-0.21")]
+)
+def test_a_variant_is_asked_for(lines: list[str], chosen: str) -> None:
+    said: list[str] = []
+    assert ask_variant(load_recipe("vllm-xpu"), read_line=make_reader(lines), say=said.append) == chosen
+    assert any("venv-0.26: " in line for line in said)
+    assert (len(lines) > 1) == any("did you mean venv-0.26?" in line for line in said)
+
+
+def test_a_variant_is_not_asked_for_for_ever() -> None:
+    with pytest.raises(UsageError, match="no variant in 5 answers"):
+        ask_variant(load_recipe("vllm-xpu"), read_line=make_reader(["x"] * AT_MOST_TRIES), say=lambda _: None)
+
+
+def test_the_command_that_chooses_the_same() -> None:
+    recipe = load_recipe("vllm-xpu")
+    plain = resolve_settings(recipe, variant="venv-lean")
+    after = {**plain, "jobs": 9, "sym_int4": False, "wheels": (), "packages": ("jq", "g++")}
+    words = shlex.split(write_command("vllm-xpu", "venv-lean", plain, after))
+    assert words[:5] == ["xpukit", "build-image", "vllm-xpu", "--variant", "venv-lean"]
+    assert set(words[5::2]) == {"--set"}
+    assert resolve_settings(recipe, variant="venv-lean", given=words[6::2]) == after
+    assert write_command("smoke", "", {"a": 1}, {"a": 1}) == "xpukit build-image smoke"
 
 
 def test_the_end_of_input_takes_what_is_left_as_it_is() -> None:

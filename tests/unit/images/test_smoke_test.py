@@ -71,7 +71,8 @@ def test_a_good_image_passes_and_every_container_is_removed(tmp_path: Path) -> N
     assert report.engine_version == "stub-engine 1"
     assert [check.name for check in report.checks] == [
         "devices", "check.sh environment", "check.sh engine", "engine-version", "engine-help", "import http.server",
-        "import json", "start by run", "start by entrypoint", "same-environment", "arguments-pass", "healthy",
+        "import json", "start by run", "start by entrypoint", "start by compose", "same-environment", "arguments-pass",
+        "healthy",
     ]  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {
         "smoke-check.log", "smoke-run.log", "smoke-entrypoint.log", "smoke-arguments.log", "smoke-health.log",

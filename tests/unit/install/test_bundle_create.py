@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 
 from tests.unit.install.bundle_case import make_key
 from xpukit.core.errors import UsageError, XpukitError
-from xpukit.facts.stacks import FirmwareFacts, KernelFacts, OptionFacts, PackageFacts, StackFacts
+from xpukit.facts.stacks import CopyFacts, FirmwareFacts, KernelFacts, OptionFacts, PackageFacts, StackFacts
 from xpukit.host.answers import Ran
 from xpukit.host.live import LiveHost
 from xpukit.install.apt_parse import DPKG_FORMAT, PackageState
 from xpukit.install.bundle.create import Order, choose_packages, parse_size, save_images
 from xpukit.install.bundle.firmware import take_firmware
-from xpukit.install.bundle.manifest import BundleFile, decode_manifest, hash_file, is_safe_path
+from xpukit.install.bundle.manifest import decode_manifest, hash_file, is_safe_path
 from xpukit.install.bundle.openpgp import format_fingerprint, normalize_fingerprint, read_fingerprint
 from xpukit.install.bundle.repository import render_release, render_stanza
 from xpukit.install.bundle.resolve import find_unhashed, parse_debs
 from xpukit.install.bundle.script import read_template, render_script
 from xpukit.install.bundle.target import find_python, make_target, parse_status, read_target, render_status
+from xpukit.install.bundle.tools import take_tools
 from xpukit.install.bundle.wheels import check_python, list_platforms, parse_report
+from xpukit.install.source_index import parse_stanzas
 
 STATUS = """\
 Package: dpkg
@@ -152,11 +154,13 @@ def test_an_index_stanza() -> None:
     control = (
         "Package: one\nVersion: 1\nSize: 9\nFilename: pool/one.deb\nDescription: short\n long\n .\n more\nSHA256: old\n"
     )
-    deb = BundleFile(path="debs/one_1_all.deb", kind="deb", size_bytes=77, sha256="b" * 64)
-    stanza = render_stanza(control, deb)
+    stanza = render_stanza(control, "debs/one_1_all.deb", 77, "b" * 64, came_from="file:/opt/a/tools/gemm/one.deb")
     assert stanza.count("SHA256:") == stanza.count("Size:") == stanza.count("Filename:") == 1
     assert "Filename: ./debs/one_1_all.deb\nSize: 77\nSHA256: bbb" in stanza
     assert " long\n .\n more\n" in stanza
+    (fields,) = parse_stanzas(stanza)
+    assert fields["x-xpukit-origin"] == "file:/opt/a/tools/gemm/one.deb"
+    assert "X-Xpukit" not in render_stanza(stanza, "one.deb", 1, "c" * 64), "of another bundle: its places are not ours"
 
 
 def test_a_release_never_runs_out() -> None:
@@ -177,10 +181,10 @@ def test_packages_of_a_stack() -> None:
         options=(OptionFacts(name="docker", summary=""),),
         kernel=KernelFacts(package="linux", minimum="6", source=""),
     )
-    wanted, required = choose_packages(stack, Order(output=Path("x")))
+    wanted, required = choose_packages(LiveHost(), stack, Order(output=Path("x")))
     assert (wanted, required) == ({"a": "", "b": ""}, {"a"})
     order = Order(output=Path("x"), options=("docker", "kernel"), packages=("b=2", "d"))
-    wanted, required = choose_packages(stack, order)
+    wanted, required = choose_packages(LiveHost(), stack, order)
     assert wanted == {"a": "", "b": "2", "c": "", "linux": "", "d": ""}
     assert required == {"a", "b", "c", "d"}
 
@@ -202,10 +206,13 @@ def test_firmware_is_what_the_stack_and_the_sums_name(tmp_path: Path) -> None:
         assert len(there) == len(files)
         return [file.path for file in files]
 
-    assert take(stack, order) == ["firmware/xe/guc.bin"]
+    assert take(stack, order) == ["firmware/xe/guc.bin", "firmware/SHA256SUMS"]
     assert "none.bin" in said[0]
+    sums = tmp_path / "tree/firmware/SHA256SUMS"
+    assert sums.read_text(encoding="utf-8") == f"{digest}  xe/guc.bin\n"
     (folder / "SHA256SUMS").write_text(f"{sum_of_huc}  xe/huc.bin\n")
     assert take(stack, order) == ["firmware/SHA256SUMS", "firmware/xe/huc.bin", "firmware/xe/guc.bin"]
+    assert sums.read_text(encoding="utf-8") == f"{digest}  xe/guc.bin\n{sum_of_huc}  xe/huc.bin\n"
     (folder / "xe/huc.bin").write_bytes(b"changed")
     with pytest.raises(XpukitError, match="SHA256SUMS says"):
         take(stack, order)
@@ -216,6 +223,27 @@ def test_firmware_is_what_the_stack_and_the_sums_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing that the stack names"):
         take(make_stack(), order)
     assert take_firmware(LiveHost(), stack, Order(output=tmp_path), tmp_path / "tree", said.append) == []
+
+
+def test_programs_without_a_package_are_taken_as_they_lie(tmp_path: Path) -> None:
+    row = CopyFacts(name="lzt", pattern="tools/lzt/*", directory="/opt/lzt", option="lzt", source="test")
+    stack, said = make_stack(copies=(row,), options=(OptionFacts(name="lzt", summary=""),)), list[str]()
+    installer, tree = tmp_path / "installer", tmp_path / "tree"
+    (installer / "tools/lzt/folder").mkdir(parents=True)
+    (installer / "tools/lzt/ze_peak").write_bytes(b"\x7fELF")
+
+    def take(**more: object) -> list[str]:
+        order = Order(output=tmp_path / "b", **more)  # type: ignore[arg-type]
+        return [file.path for file in take_tools(stack, order, tree, said.append)]
+
+    assert take() == [], "not asked for"
+    assert take(options=("lzt",)) == []
+    assert "--tools DIR" in said.pop()
+    assert take(options=("lzt",), tools=installer) == ["tools/lzt/ze_peak"]
+    assert (tree / "tools/lzt/ze_peak").read_bytes() == b"\x7fELF"
+    assert take(options=("lzt",), tools=tmp_path) == []
+    assert "has no tools/lzt/*" in said.pop()
+    assert not (tree / "tools").exists(), "of an earlier run"
 
 
 def test_images_are_saved_under_plain_names(tmp_path: Path) -> None:

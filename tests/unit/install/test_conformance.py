@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -12,9 +13,11 @@ import pytest
 
 from tests.unit.install.step_case import StepCase
 from xpukit.core.errors import BadFactsError
+from xpukit.facts.devices import list_devices
 from xpukit.facts.stacks import StackFacts, find_stack, get_stack, load_stack_file, load_stacks
 from xpukit.install import handlers, refreshes, steps
 from xpukit.install.change import Change
+from xpukit.install.firmware_source import explain_name, name_of
 from xpukit.install.registry import list_handlers, list_refreshes, list_steps
 from xpukit.install.step import Options
 
@@ -57,6 +60,26 @@ def test_stacks(stack: StackFacts) -> None:
         for release in stack.releases:
             assert find_stack(stack.distribution, release) is stack
     assert not stack.default_options, "nothing optional is done without being asked for"
+
+
+@pytest.mark.parametrize("stack", load_stacks(), ids=lambda stack: stack.name)
+def test_firmware_and_programs_of_a_stack_say_what_they_are(stack: StackFacts) -> None:
+    assert len({(row.path, row.version) for row in stack.firmware}) == len(stack.firmware)
+    for row in stack.firmware:
+        assert re.fullmatch(r"[0-9a-f]{64}", row.sha256), row.path
+        assert re.fullmatch(r"\d+(\.\d+)+", row.version), row.path
+        assert not explain_name(name_of(row.path))
+        assert any(facts.platform.startswith(row.platforms) for facts in list_devices())
+        assert row.source
+    for copy in stack.copies:
+        assert copy.directory.startswith("/opt/")
+        assert copy.source
+        assert copy.option
+        assert not copy.pattern.startswith(("/", "."))
+    for package in stack.packages:
+        assert bool(package.archives) == bool(package.brings), package.name
+    if stack.distribution:
+        assert {row.path for row in stack.firmware} >= {"xe/bmg_guc_70.bin", "xe/bmg_huc.bin", "i915/bmg_dmc.bin"}
 
 
 @pytest.mark.parametrize(

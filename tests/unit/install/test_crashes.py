@@ -53,6 +53,29 @@ def test_killed_at_any_write_of_undo(tmp_path: Path, after: bool, then: str) -> 
         assert case.snapshot() == before
 
 
+@pytest.mark.parametrize("then", ["undo", "apply"])
+def test_killed_in_the_middle_of_a_write(tmp_path: Path, then: str) -> None:
+    """The file has not got its name yet: what lies beside it goes too, and the directories made for it."""
+    case = make_case(tmp_path)
+    before = case.snapshot()
+    (change,) = [c for c in case.plan(FILES).changes if not case.site.exists(c.path)][:1]  # type: ignore[union-attr]
+    folder, _, name = change.path.rpartition("/")  # type: ignore[union-attr]
+    part = f"{folder}/.{name}.xpukit-part"
+    for at in itertools.count():
+        assert case.crash_apply(FILES, at=at)
+        if any(
+            entry.change == change or change.path in str(entry.change) for entry in load_journal(case.site).in_force
+        ):  # type: ignore[union-attr]
+            break
+        case.undo()
+    case.write(part, "half")
+    if then == "apply":
+        case.apply(FILES)
+        assert not case.site.exists(part)
+    case.undo()
+    assert case.snapshot() == before
+
+
 def test_what_never_happened_is_not_in_force(tmp_path: Path) -> None:
     """Killed before the first change of one stack; another stack is applied then."""
     case = make_case(tmp_path)

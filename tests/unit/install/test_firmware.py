@@ -172,6 +172,41 @@ def test_a_row_whose_file_says_another_version_is_refused(tmp_path: Path) -> Non
     assert "the file says version 70.54.0, the stack says 70.55.3" in plan.blocked
 
 
+@pytest.mark.parametrize(
+    ("data", "taken"),
+    [(OLD, False), (NEW, True), (NEWER, True), (make_guc(70, 57, 0), True), (NEWER + b"!", False)],
+    ids=["older than all", "known", "known too", "between", "another file of a known version"],
+)
+def test_several_rows_are_versions_that_are_known(tmp_path: Path, data: bytes, taken: bool) -> None:
+    """What SHA256SUMS vouches for may be a version that the stack does not know, but not an older or a false one."""
+    rows = (make_row(NEWER, version="70.60.2"), make_row(NEW))
+    case = make_case(tmp_path, {NAME: data}, {}, rows=rows)
+    case.write("/opt/source/firmware/SHA256SUMS", manifest(**{NAME: data}))
+    plan = case.plan(STEP)
+    assert bool(plan.changes) is taken
+    assert taken or "in SHA256SUMS, the stack has" in plan.blocked
+    # Without the sums it has to be one of those that the stack knows.
+    (case.root / "opt/source/firmware/SHA256SUMS").unlink()
+    assert bool(case.plan(STEP).changes) is (data in (NEW, NEWER))
+
+
+def test_without_a_source_the_oldest_row_is_enough(tmp_path: Path) -> None:
+    rows = (make_row(NEWER, version="70.60.2"), make_row(NEW))
+    case = StepCase(tmp_path, stack=make_stack(firmware=rows), files={**KERNEL, PACKAGE: NEW})
+    assert case.plan(STEP).unchecked == ()
+    case.write(PACKAGE, OLD)
+    (item,) = case.plan(STEP).unchecked
+    assert "70.54.0 is wanted" in item.why
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("e211", True), ("0x56a0", False), ("ffff", False)])
+def test_rows_of_a_platform_are_for_its_devices(tmp_path: Path, device: str, wanted: bool) -> None:
+    devices = (SimpleNamespace(vendor_id="8086", device_id=device),)
+    row = make_row(platforms=("BMG",))
+    case = StepCase(tmp_path, stack=make_stack(firmware=(row,)), files=KERNEL, devices=devices)
+    assert bool(case.plan(STEP).unchecked) is wanted
+
+
 def test_a_row_and_a_manifest_that_differ_are_refused(tmp_path: Path) -> None:
     case = make_case(tmp_path, {NAME: NEW}, {}, rows=(make_row(),))
     case.write(f"/opt/source/firmware/{NAME}.xz", lzma.compress(OLD))
@@ -182,7 +217,7 @@ def test_a_row_and_a_manifest_that_differ_are_refused(tmp_path: Path) -> None:
 def test_a_row_without_a_source_says_what_is_there(tmp_path: Path) -> None:
     plan = make_case(tmp_path, {}, {PACKAGE: OLD}, rows=(make_row(),)).plan(STEP)
     assert not plan.changes
-    assert plan.unchecked[0].why == f"{NAME}: 70.54.0 is wanted, {PACKAGE} is 70.44.1, and no source has it"
+    assert plan.unchecked[0].why == f"no source has {NAME}: 70.54.0 is wanted, {PACKAGE} is 70.44.1"
 
 
 def test_a_row_that_is_satisfied_needs_no_source(tmp_path: Path) -> None:
@@ -202,7 +237,7 @@ def test_a_version_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
 def test_a_recording_without_the_files_says_nothing_about_them() -> None:
     plan = STEP.plan(Scene(site=Site(open_loosely("b580")), stack=make_stack(firmware=(make_row(),))))
     assert not plan.changes
-    assert plan.unchecked[0].why.endswith("cannot be read (not in the recording)")
+    assert plan.unchecked[0].why == f"{NAME}: is not in the recording"
 
 
 def test_a_file_for_one_kernel_alone_comes_first(tmp_path: Path) -> None:
@@ -228,7 +263,7 @@ def test_rows_for_devices_that_are_not_there_do_nothing(tmp_path: Path) -> None:
             tmp_path,
             stack=make_stack(firmware=(row,)),
             options=Options(source=Source(directory="/opt/source")),
-            devices=(SimpleNamespace(device_id=device),),
+            devices=(SimpleNamespace(vendor_id="8086", device_id=device),),
         )
         assert put(case.plan(STEP)) == wanted
 

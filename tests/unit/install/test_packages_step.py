@@ -75,6 +75,17 @@ def test_versions_origins_and_the_untested(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
+def test_a_pin_keeps_it_away(tmp_path: Path, required: bool) -> None:
+    policies = "a:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n     1.0 -1\n        -1 file:/opt ./ Packages\n"
+    plan = make_case(tmp_path, row("a", required=required), policies=policies).plan(STEP)
+    assert bool(plan.blocked) is required
+    (finding,) = plan.findings
+    assert finding.id == "XPK-INSTALL-PACKAGE-PINNED"
+    assert finding.severity == ("critical" if required else "warning")
+    assert "--pin a=1.0" in finding.remedy[0]
+
+
+@pytest.mark.parametrize("required", [True, False])
 def test_no_source_has_it(tmp_path: Path, required: bool) -> None:
     plan = make_case(tmp_path, row("a", required=required), policies=policy("a", "")).plan(STEP)
     assert bool(plan.blocked) is required
@@ -116,6 +127,12 @@ def test_broken_packages_of_the_machine_itself(tmp_path: Path) -> None:
     assert plan.blocked == "apt refuses to install a=1"
     assert "broken already" in plan.findings[0].summary
     assert plan.findings[0].evidence
+    needs = "E: The package tzdata needs to be reinstalled, but I can't find an archive for it."
+    case.host.commands[("apt-get",)] = answer(rc=100, err=needs)
+    (finding,) = case.plan(STEP).findings
+    assert "broken already" in finding.summary
+    assert "--reinstall" in finding.remedy[0]
+    assert needs in finding.evidence[-1].value
 
 
 def test_a_kernel_only_when_asked_for_and_with_a_reboot(tmp_path: Path) -> None:

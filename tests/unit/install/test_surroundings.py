@@ -76,6 +76,15 @@ def test_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert look({}) == {"XPK-INSTALL-ARCHITECTURE": "critical"}
 
 
+@pytest.mark.parametrize("status", ["iF ", "iU ", "iHR", "iW ", "it "])
+def test_packages_that_are_not_wholly_installed(tmp_path: Path, status: str) -> None:
+    listed = f"tzdata\t1\tall\t{status}\nlibc6\t2\tamd64\tii \nold\t1\tall\trc \n"
+    case = StepCase(tmp_path, commands={("dpkg-query",): answer(listed)})
+    (finding,) = look_around(case.scene)
+    assert (finding.id, finding.severity) == ("XPK-INSTALL-DPKG-HALF", "warning")
+    assert "not wholly installed: tzdata:" in finding.summary
+
+
 def test_pins_and_an_interrupted_dpkg(tmp_path: Path) -> None:
     case = StepCase(
         tmp_path,
@@ -120,6 +129,20 @@ def test_low_disk(tmp_path: Path, free: int, severity: str) -> None:
     change = PackagesChange(request=("a=1",), actions=(action,), disk_bytes=90_000_000)
     steps = [PlannedStep(name="packages", summary="", plan=StepPlan(changes=(change,)))]
     assert [finding.severity for finding in find_low_disk(case.scene, steps)] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(("word", "problems"), [("failed\n", 1), ("active\n", 0)])
+def test_a_unit_that_did_not_come_up_is_a_problem(monkeypatch: pytest.MonkeyPatch, word: str, problems: int) -> None:
+    host = WholeHost({})
+    monkeypatch.setattr(host, "which", lambda name: FoundAnswer(value=f"/usr/bin/{name}"))
+    host.commands[("systemctl", "is-failed")] = answer(word)
+    rows = (
+        ServiceFacts(unit="a.service", want="enabled", source="s"),
+        ServiceFacts(unit="b", want="masked", source="s"),
+    )
+    scene = Scene(site=Site(host), stack=make_stack(services=rows))
+    assert SERVICES.verify is not None
+    assert len(SERVICES.verify(scene)) == problems
 
 
 def test_services_there_and_back(tmp_path: Path) -> None:

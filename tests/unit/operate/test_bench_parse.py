@@ -71,6 +71,15 @@ def test_tables_in_a_container_log_and_in_color() -> None:
     assert only("\n".join(stamped)).completed == 20
 
 
+def test_numbers_with_a_decimal_comma_are_left_out_not_guessed() -> None:
+    # The tools never write them; a log that was rewritten may. 1.090,00 and 12,50 could mean two things each.
+    local = samples.SGLANG_TABLE.replace("              90.00", "           1.090,00")
+    assert "1.090,00" in local
+    result = only(local)
+    assert result.find_value("ttft_p99") is None
+    assert result.completed == 20
+
+
 def test_several_tables_keep_their_own_load() -> None:
     other = (
         samples.VLLM_TABLE.replace("--max-concurrency 4", "--max-concurrency 16")

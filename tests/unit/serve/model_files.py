@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def list_llama_tensors(config: dict[str, Any] = LLAMA) -> dict[str, tuple[int, .
 
 
 def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], dtype: str = "BF16", size: int = 2) -> int:
-    """A file with a true header and no weights behind it; returns the bytes that the weights would take."""
+    """A file with a true header and a hole for the weights; returns the bytes that they would take."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
     for name, shape in shapes.items():
@@ -79,6 +80,7 @@ def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], dtype: str
         place += count
     data = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(data)) + data)
+    os.truncate(path, 8 + len(data) + place)
     return place
 
 

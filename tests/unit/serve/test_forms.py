@@ -9,9 +9,11 @@ from typing import Any
 import kubernetes_validate
 import msgspec
 import pytest
+import typer
 import yaml
 
 from tests.unit.serve.form_plans import DATA, INTEL, LINES, SEVERAL, load_plan
+from xpukit.cli.app import app
 from xpukit.core.errors import UsageError
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormFile, FormOptions, find_form, list_forms, render_form
@@ -229,11 +231,27 @@ def test_an_engine_without_image_is_pinned_by_systemd() -> None:
 
 
 def test_ray_waits_for_the_machines_before_the_engine() -> None:
-    head, worker, _ = render("ray", "ray")
+    head, worker, *_ = render("ray", "ray")
     place = [head.text.index(mark) for mark in ("ray start --block --head", "ray.nodes()", "vllm serve")]
     assert place == sorted(place)
     assert worker.text.index("/dev/tcp/10.0.0.1/6379") < worker.text.index("ray start --block --address=")
     assert "vllm serve" not in worker.text
+
+
+@pytest.mark.parametrize(("name", "form"), [("ray", "ray"), *((name, "swarm-ray") for name in SEVERAL)])
+def test_a_look_at_all_machines_is_a_command_that_xpukit_knows(name: str, form: str) -> None:
+    """Its words are read by the command line itself: a change of its options shows here."""
+    [script] = [file for file in render(name, form) if file.name == "xpukit-preflight.sh"]
+    line = script.text.partition("exec ")[2].replace("\\\n", " ")
+    words = [word for word in shlex.split(line) if word != "$@"]
+    assert words[0] == "xpukit"
+    command = typer.main.get_command(app)
+    for part in words[1:3]:
+        command = command.commands[part]  # type: ignore[attr-defined]
+    read = command.make_context("preflight", words[3:]).params
+    assert read["hosts"] == "10.0.0.1,10.0.0.2"
+    assert read["form"] == form.split("-", maxsplit=1)[0]
+    assert bool(read["image"]) is (form == "swarm-ray")
 
 
 def test_ray_and_the_engine_share_a_container() -> None:
@@ -249,7 +267,9 @@ def test_ray_and_the_engine_share_a_container() -> None:
 def test_swarm_knows_containers_by_name_only() -> None:
     for name in SEVERAL:
         for file in render(name, "swarm-ray", comments=False):
-            outside = re.sub(r"# on machine.*|--advertise-addr 10\.0\.0\.1|10\.0\.0\.1:2377", "", file.text)
+            # Hosts are named to the swarm, to ssh before the start, and to find the network between them.
+            named = r"# on machine.*|--advertise-addr 10\.0\.0\.1|10\.0\.0\.1:2377|--hosts \S+|getent ahosts \S+"
+            outside = re.sub(named, "", file.text)
             assert "10.0.0." not in outside, (name, file.name)
             assert "--privileged" not in file.text
             assert "--network host" not in file.text
@@ -257,7 +277,7 @@ def test_swarm_knows_containers_by_name_only() -> None:
 
 
 def test_swarm_proxy_is_the_endpoint() -> None:
-    head, worker, _ = render("proxy", "swarm-ray")
+    head, worker, *_ = render("proxy", "swarm-ray")
     assert head.text.count("--publish") == 1
     assert "http://xpukit-proxy:8001" in head.text
     assert "http://xpukit-proxy:8001" in worker.text

@@ -34,8 +34,8 @@ def fit(
 def apply(name: str, plan: MemoryPlan, way: WayOut, device: DeviceMemory = B60) -> MemoryPlan:
     parallel, quantization, changed = plan.parallel, plan.quantization, plan.settings
     for key, value in way.change.items():
-        if key == "tp":
-            parallel = msgspec.structs.replace(parallel, tp=value)
+        if key in ("tp", "pp"):
+            parallel = msgspec.structs.replace(parallel, **{key: value})
         elif key == "quantization":
             quantization = value
         else:
@@ -66,6 +66,30 @@ def test_the_seed_s_launch_comes_out_near_its_log() -> None:
     plan = fit("/llm/models/DeepSeek-R1-Distill-Qwen-7B", version="1.0", max_model_len=18000)
     assert plan.fits
     assert plan.kv_bytes / GIB == pytest.approx(6.11, rel=0.15)
+
+
+def test_a_checkpoint_in_4_bits_where_the_engine_reads_one() -> None:
+    def ask(name: str, *checkpoints: str) -> MemoryPlan:
+        return fit_memory(
+            get_model(name),
+            quantization="none",
+            device=B60,
+            settings=MemorySettings(version="0.33.0", max_model_len=8192),
+            available_gpus=1,
+            quantizations=("none",),
+            checkpoints=checkpoints,
+        )
+
+    plan = ask("Qwen/Qwen3-14B", "awq", "gptq")
+    assert [way.kind for way in plan.ways_out] == ["quantization", "gpus"]
+    assert plan.ways_out[0].text.startswith("a 4-bit checkpoint of the model (AWQ or GPTQ), if there is one: ")
+    assert [way.kind for way in ask("Qwen/Qwen3-14B").ways_out] == ["gpus"]
+    # Nothing alone is enough: fewer devices with such a checkpoint come before more without.
+    large = ask("meta-llama/Llama-3.1-70B", "gptq")
+    assert [way.kind for way in large.ways_out] == ["gpus", "gpus"]
+    assert "with a 4-bit checkpoint (GPTQ), if there is one," in large.ways_out[0].text
+    first, second = (way.change["tp"] * way.change["pp"] for way in large.ways_out)
+    assert first < second
 
 
 def test_too_long_a_context_says_by_how_much() -> None:

@@ -200,3 +200,45 @@ def test_no_guess_without_a_size() -> None:
 def test_how_a_name_says_weights_are_stored(name: str, base: str, method: str | None) -> None:
     found, stored, _ = strip_quantization(name)
     assert (found, stored.method if stored else None) == (base, method)
+
+
+def test_a_checkpoint_that_lacks_most_tensors_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    write_safetensors(tmp_path / "model.safetensors", {"model.norm.weight": (LLAMA["hidden_size"],)})
+    [guess] = [one for one in resolve_model(str(tmp_path), LiveHost()).guesses if one.what == "weight bytes"]
+    assert "tensors may be missing" in guess.why
+
+
+def test_a_shard_that_is_missing_is_an_error_and_none_at_all_is_a_guess(tmp_path: Path) -> None:
+    write_directory(tmp_path, shards=3)
+    (tmp_path / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(UsageError, match="1 of 3 shards are missing: model-00002-of-00003") as caught:
+        resolve_model(str(tmp_path), LiveHost())
+    assert "--config" in (caught.value.hint or "")
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    told = {one.what: one.why for one in resolve_model(str(tmp_path), LiveHost()).guesses}
+    assert "3 shards are missing" in told["weight bytes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "more than 4,096 layers"),
+        ({"hidden_size": 10**12}, "parameters: that is no model"),
+        ({"num_attention_heads": 32, "num_key_value_heads": 3}, "cannot share 3 key-value heads"),
+    ],
+)
+def test_sizes_that_no_model_has(change: dict[str, int], said: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
+    with pytest.raises(UsageError, match=said):
+        resolve_model(str(tmp_path), LiveHost())
+
+
+def test_more_experts_a_token_than_there_are_and_an_endless_stretch(tmp_path: Path) -> None:
+    odd = {"num_experts": 8, "num_experts_per_tok": 64, "rope_scaling": {"rope_type": "yarn", "factor": float("inf")}}
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **odd}))
+    model = resolve_model(str(tmp_path), LiveHost())
+    assert model.architecture.experts is not None
+    assert model.architecture.experts.per_token == 8
+    assert "experts a token takes" in {guess.what for guess in model.guesses}

@@ -10,6 +10,7 @@ from tests.machines.recorded_machines import open_loosely, read_machine
 from xpukit.core.errors import UsageError
 from xpukit.facts.parallelism import find_rules, load_rules
 from xpukit.serve.devices import find_units
+from xpukit.serve.division_ranking import rank_candidates
 from xpukit.serve.model import resolve_model
 from xpukit.serve.parallelism import (
     ModelParts,
@@ -20,7 +21,6 @@ from xpukit.serve.parallelism import (
     list_expert_parallel,
     list_tensor_parallel,
     make_parts,
-    rank_candidates,
 )
 from xpukit.serve.platforms import parse_platform
 from xpukit.serve.topology_groups import cost_of

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.devices import lookup_device
-from xpukit.facts.platforms import list_gpus
+from xpukit.facts.platforms import find_by_pci_id, list_gpus
+from xpukit.serve.device_speed import find_speed
 from xpukit.serve.devices import find_units
 from xpukit.serve.platforms import parse_platform
 
@@ -76,8 +77,11 @@ def test_facts_name_a_source_and_agree_with_the_device_table(gpu: object) -> Non
     [row] = [one for one in list_gpus() if one is gpu]
     assert row.source
     assert row.memory_mib > 0
-    assert (row.vendor == "intel") is bool(row.pci_id)
-    if row.pci_id:
+    assert find_by_pci_id(f"0x{row.pci_id.upper()}") is row
+    assert find_speed(row.pci_id).kind in (("spec",) if row.vendor == "nvidia" else ("published", "spec", "guess"))
+    if row.vendor == "nvidia":
+        assert lookup_device("8086", row.pci_id) is None  # planned for by its id: no id may be of both
+    else:
         facts = lookup_device("8086", row.pci_id)
         assert facts is not None
         assert facts.name == row.full_name

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.serve.model_files import get_model, set_up
 from xpukit.facts.model_rules import list_device_tables
+from xpukit.facts.platforms import find_by_pci_id
 from xpukit.serve.device_speed import HostMeasurements, find_speed, time_all_reduce, time_linear
 from xpukit.serve.linear_shapes import count_expert_use, list_linears
 from xpukit.serve.memory_types import Parallel
@@ -120,14 +121,22 @@ def test_the_host_s_own_run_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "kind"), [("e211", "published"), ("e223", "spec"), ("H200", "spec"), ("ffff", "guess")]
+    ("device", "kind"),
+    [("e211", "published"), ("e223", "spec"), ("2335", "spec"), ("20b0", "spec"), ("0bd5", "spec"), ("ffff", "guess")],
 )
 def test_where_a_speed_comes_from(device: str, kind: str) -> None:
     speed = find_speed(device)
     assert speed.kind == kind
     assert speed.source
     if kind == "guess":
-        assert speed.source.startswith("guess")
+        assert speed.source.startswith("no source gives the memory bandwidth (400 GB/s is taken)")
+
+
+def test_a_rank_on_a_tile_has_the_tile_s_part_of_the_card() -> None:
+    tile, card = find_speed("0bd5"), find_by_pci_id("0bd5")
+    assert card is not None
+    assert tile.memory_gbps == pytest.approx(3276.8 / 2)
+    assert tile.tflops == pytest.approx((card.fp16_tflops or 0) / 2)
 
 
 def test_unmeasured_kernels_are_said() -> None:
@@ -146,7 +155,7 @@ def test_linear_layers_add_up_to_the_model() -> None:
         ["Qwen/Qwen3-8B", "openai/gpt-oss-120b", "deepseek-ai/DeepSeek-R1", "Qwen/Qwen3.6-27B", "openai/whisper-medium"]
     ),
     tp=st.sampled_from([1, 2, 4, 8, 16]),
-    device=st.sampled_from(["e211", "e223", "0bd5", "H200", "ffff"]),
+    device=st.sampled_from(["e211", "e223", "0bd5", "2335", "ffff"]),
     concurrency=st.integers(1, 512),
     prompt=st.integers(1, 100_000),
 )

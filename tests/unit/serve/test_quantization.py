@@ -145,13 +145,13 @@ def test_a_warning_is_kept() -> None:
 
 def test_a_platform_planned_for_by_name() -> None:
     h200 = DeviceMemory(total_bytes=141 * 10**9)
-    choice = choose("deepseek-ai/DeepSeek-R1", engine="sglang", version="0.5.20", device="H200", tp=8, memory=h200)
+    choice = choose("deepseek-ai/DeepSeek-R1", engine="sglang", version="0.5.20", device="2335", tp=8, memory=h200)
     assert choice.name == "stored"
-    assert list_all("Qwen/Qwen3-8B", engine="vllm", version="0.20.0", device="H200")["fp8"].allowed
+    assert list_all("Qwen/Qwen3-8B", engine="vllm", version="0.20.0", device="2335")["fp8"].allowed
 
 
 def test_platform_groups() -> None:
-    assert [find_platform_group(name) for name in ("e211", "0xe223", "0bd5", "h200", "ffff", "")] == [
+    assert [find_platform_group(name) for name in ("e211", "0xe223", "0bd5", "2335", "ffff", "")] == [
         "BMG", "BMG", "PVC", "nvidia", "", "",
     ]  # fmt: skip
 

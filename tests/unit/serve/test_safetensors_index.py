@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_a_missing_shard_is_named_and_the_index_gives_the_size(tmp_path: Path) -
     assert stored is not None
     assert stored.missing == ("model-00002-of-00003.safetensors",)
     assert (stored.total_bytes, stored.complete, stored.parts) == (total, False, {})
+
+
+def test_a_file_that_was_cut_off_behind_its_header_is_told(tmp_path: Path) -> None:
+    total = write_safetensors(tmp_path / "model.safetensors", list_llama_tensors())
+    size = (tmp_path / "model.safetensors").stat().st_size
+    assert size > total
+    os.truncate(tmp_path / "model.safetensors", size - 1)
+    with pytest.raises(UsageError, match=f"{size - 1:,} of {size:,} bytes are there"):
+        read_checkpoint(LiveHost(), str(tmp_path))
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
@@ -98,7 +108,7 @@ def test_odd_entries_of_a_header_are_left_out(tmp_path: Path) -> None:
     header = {"a": 1, "b": {"dtype": "BF16"}, "c": {"dtype": "F8_E4M3", "shape": [4, 4]}}
     data = json.dumps(header).encode()
     path = tmp_path / "m.safetensors"
-    path.write_bytes(struct.pack("<Q", len(data)) + data)
+    path.write_bytes(struct.pack("<Q", len(data)) + data + bytes(16))
     (tensor,) = read_header(LiveHost(), str(path))
     assert (tensor.name, tensor.bytes, tensor.elements) == ("c", 16, 16)
 

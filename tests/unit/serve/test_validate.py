@@ -172,10 +172,61 @@ def test_variables_by_version() -> None:
     assert reads_variable("vllm", "0.21.0", "VLLM_WORKER_MULTIPROC_METHOD") is True
     assert reads_variable("vllm", "0.21.0", "VLLM_NO_SUCH") is False
     assert reads_variable("vllm", "0.21.0", "CCL_ZE_IPC_EXCHANGE") is None
-    assert reads_variable("sglang", "0.5.23", "SGLANG_ANY") is None
+    assert reads_variable("sglang", "0.5.23", "SGLANG_ANY") is False
+    assert reads_variable("sglang", "0.5.23", "FLASHINFER_WORKSPACE_BASE") is None
+    # A field of its class of variables, a name in quotes, one that went, one that stands for many.
+    assert reads_variable("sglang", "0.5.23", "SGLANG_GRAMMAR_POLL_INTERVAL") is True
+    assert reads_variable("sglang", "0.5.20", "SGLANG_NSA_FUSE_TOPK") is True
+    assert reads_variable("sglang", "0.5.23", "SGLANG_NSA_FUSE_TOPK") is False
+    assert reads_variable("sglang", "0.5.23", "SGLANG_CACHE_DIT_ANY") is True
+    assert reads_variable("lmdeploy", "0.18.0", "LMDEPLOY_DP_MASTER_PORT") is True
+    assert reads_variable("lmdeploy", "0.18.0", "TM_GEMM_IMPORT") is True
+    assert reads_variable("lmdeploy", "0.18.0", "LMDEPLOY_ANY") is False
     scaler = list_versions("llm-scaler-vllm")[-1]
     assert reads_variable("llm-scaler-vllm", scaler, "VLLM_OFFLOAD_WEIGHTS_BEFORE_QUANT") is True
     assert reads_variable("vllm", "0.21.0", "VLLM_OFFLOAD_WEIGHTS_BEFORE_QUANT") is False
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "name", "said"),
+    [
+        ("sglang", "0.5.23", "SGLANG_USE_MODELSCOP", "nearest: SGLANG_USE_MODELSCOPE"),
+        ("sglang", "0.5.2", "SGLANG_USE_CUDA_IPC_TRANSPORT", "added in sglang 0.5.4.post3"),
+        ("sglang", "0.5.23", "SGLANG_NSA_FUSE_TOPK", "removed in sglang 0.5.21 (last in 0.5.20)"),
+        ("lmdeploy", "0.18.0", "LMDEPLOY_LOG_LEVEL", "reads no such variable"),
+    ],
+)
+def test_a_variable_that_is_not_read_is_warned_of(engine: str, version: str, name: str, said: str) -> None:
+    words = ["--model-path", "m"] if engine == "sglang" else ["m"]
+    [problem] = validate(engine, version, "serve", words, env={name: "1"}).problems
+    assert (problem.kind, problem.severity) == ("environment", "warning")
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "words", "refused"),
+    [
+        ("vllm", "0.33.0", "m -tp 2 -dcp 4", "decode context parallelism"),
+        ("vllm", "0.33.0", "m -tp 2 -pcp 4 -dcp 4", ""),
+        (
+            "vllm",
+            "0.33.0",
+            "m --enable-expert-parallel --enable-eplb --enable-elastic-ep -pp 2",
+            "pipeline parallelism",
+        ),
+        ("vllm", "0.33.0", "m --enable-per-request-metrics --disable-log-stats", "--disable-log-stats"),
+        ("sglang", "0.5.23", "--model-path m --chunked-prefill-size 100 --page-size 64", "whole pages"),
+        (
+            "sglang",
+            "0.5.23",
+            "--model-path m --chunked-prefill-size 100 --page-size 64 --disaggregation-mode decode",
+            "",
+        ),
+    ],
+)
+def test_pairs_that_are_refused_after_the_parser(engine: str, version: str, words: str, refused: str) -> None:
+    found = [problem.message for problem in validate(engine, version, "serve", words.split()).errors]
+    assert (refused in "; ".join(found)) if refused else not found
 
 
 WORDS = st.one_of(

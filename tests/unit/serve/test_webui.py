@@ -12,8 +12,9 @@ import pytest
 
 from tests.unit.serve.form_plans import load_plan
 from xpukit.core.errors import UsageError
+from xpukit.serve.forms import FormOptions, render_form
 from xpukit.serve.forms.yaml_text import dump_yaml
-from xpukit.serve.webui import UiOptions, UiPage, find_page, list_pages, plan_page
+from xpukit.serve.webui import UiPage, find_page, list_pages, plan_page
 from xpukit.serve.webui.comfyui import write_workflow
 
 URL = "http://xpukit:8000/v1"
@@ -34,21 +35,21 @@ def test_there_are_two_pages() -> None:
 
 def test_a_page_is_of_the_plan() -> None:
     plan = load_plan("replicas")
-    page = plan_page(plan, UiOptions(name="gradio", port=9000), url=URL)
+    page = plan_page(plan, FormOptions(with_ui="gradio", ui_port=9000), url=URL)
     assert (page.key, page.port, page.address, page.is_open) == ("SERVER_KEY", 9000, "127.0.0.1", False)
-    assert plan_page(plan, UiOptions(name="gradio", address="0.0.0.0"), url=URL).is_open
-    assert not plan_page(plan, UiOptions(name="gradio", address="::1"), url=URL).is_open
+    assert plan_page(plan, FormOptions(with_ui="gradio", ui_address="0.0.0.0"), url=URL).is_open
+    assert not plan_page(plan, FormOptions(with_ui="gradio", ui_address="::1"), url=URL).is_open
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (UiOptions(name="comfyui", address="0.0.0.0"), "knows no users"),
-        (UiOptions(name="gradio", address="everywhere"), "is not an address"),
-        (UiOptions(name="nothing"), "nothing"),
+        (FormOptions(with_ui="comfyui", ui_address="0.0.0.0"), "knows no users"),
+        (FormOptions(with_ui="gradio", ui_address="everywhere"), "is not an address"),
+        (FormOptions(with_ui="nothing"), "nothing"),
     ],
 )
-def test_what_cannot_be_is_refused(options: UiOptions, said: str) -> None:
+def test_what_cannot_be_is_refused(options: FormOptions, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         plan_page(load_plan("one"), options, url=URL)
     assert caught.value.hint
@@ -58,7 +59,7 @@ def test_a_model_that_cannot_chat_gets_no_page() -> None:
     plan = load_plan("one")
     model = msgspec.structs.replace(plan.model, task="embed")
     with pytest.raises(UsageError, match="is for embed"):
-        plan_page(msgspec.structs.replace(plan, model=model), UiOptions(name="gradio"), url=URL)
+        plan_page(msgspec.structs.replace(plan, model=model), FormOptions(with_ui="gradio"), url=URL)
 
 
 def test_the_chat_page_is_on_loopback_without_a_password() -> None:
@@ -128,3 +129,46 @@ def test_the_workflow_fits_the_node(model: str) -> None:
     for value, (kind, *_) in zip(ours["widgets_values"], declared["required"].values(), strict=True):
         assert isinstance(value, kinds[kind])
     assert hasattr(chat, chat.FUNCTION)
+
+
+def compose(case: str, **options: Any) -> tuple[dict[str, Any], list[str]]:
+    """The services of a Compose file, and the names of all files."""
+    import yaml
+
+    files = render_form("compose", load_plan(case), FormOptions(**options))
+    return yaml.safe_load(files[0].text)["services"], [file.name for file in files]
+
+
+def read_environment(service: dict[str, Any]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in service["environment"])
+
+
+def test_the_page_asks_the_engine_beside_it() -> None:
+    services, _ = compose("one", with_ui="gradio")
+    (engine,) = set(services) - {"xpukit-ui"}
+    port = next(one for one in load_plan("one").launches).port
+    assert read_environment(services["xpukit-ui"])["XPUKIT_UI_URL"] == f"http://{engine}:{port}/v1"
+    assert services["xpukit-ui"]["depends_on"] == [engine]
+
+
+def test_the_page_asks_the_balancer_where_there_is_one() -> None:
+    services, _ = compose("replicas", with_ui="gradio", balance="leastconn")
+    assert read_environment(services["xpukit-ui"])["XPUKIT_UI_URL"] == "http://balancer:8080/v1"
+    inside = services["balancer"]["ports"][0].rsplit(":", 1)[1]
+    assert inside == "8080"
+
+
+def test_the_page_is_beside_the_proxy_of_several_machines() -> None:
+    files = render_form("compose", load_plan("proxy"), FormOptions(with_ui="gradio"))
+    assert ["xpukit-ui" in file.text for file in files] == [True, False]
+    assert "network_mode: host" in files[0].text.split("xpukit-ui")[1]
+
+
+def test_comfyui_goes_with_any_form() -> None:
+    _, names = compose("one", with_ui="comfyui")
+    assert "comfyui/workflow.json" in names
+    shell = render_form("shell", load_plan("one"), FormOptions(with_ui="comfyui"))
+    node = next(file.text for file in shell if file.name.endswith("__init__.py"))
+    assert f'"http://127.0.0.1:{load_plan("one").launches[0].port}/v1"' in node
+    with pytest.raises(UsageError, match="--form shell has none"):
+        render_form("shell", load_plan("one"), FormOptions(with_ui="gradio"))

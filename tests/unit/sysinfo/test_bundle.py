@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ import pytest
 from tests.machines.dict_host import DictHost
 from xpukit.core.errors import BadRecordingError, ExternalError, OutputError, UsageError
 from xpukit.host.answers import FileAnswer
+from xpukit.host.recording_format import read_archive
 from xpukit.host.replay import ReplayHost
 from xpukit.sysinfo import bundle as bundle_module
 from xpukit.sysinfo.bundle import Document, Order, Redaction, write_bundle
 from xpukit.sysinfo.collection import Room
 from xpukit.sysinfo.collector import Asker, Collector
 from xpukit.sysinfo.opened import OpenedBundle
+from xpukit.sysinfo.packing import pack_directory
 
 FILES: dict[str, str | bytes | FileAnswer] = {
     "/etc/os-release": "ID=debian from secrethost\n",
@@ -172,7 +175,7 @@ def test_looking_into_a_bundle(tmp_path: Path) -> None:
         opened.unpack(out)
 
 
-def write_recording(directory: Path, manifest: dict[str, object], questions: list[list[str]]) -> Path:
+def write_recording(directory: Path, manifest: Mapping[str, object], questions: list[list[str]]) -> Path:
     directory.mkdir()
     (directory / "manifest.json").write_text(json.dumps(manifest))
     lines = [json.dumps({"question": question, "answer": {"data": "text"}}) for question in questions]
@@ -210,3 +213,30 @@ def test_a_newer_format_is_refused_with_words(tmp_path: Path) -> None:
     with pytest.raises(BadRecordingError, match="this xpukit reads xpukit") as caught:
         OpenedBundle(newer)
     assert "9.1" in caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", [".tar.zst", ".tar.xz"])
+def test_any_file_names_and_sizes_are_packed(tmp_path: Path, suffix: str) -> None:
+    """The compressor is told the tar's size beforehand, and refuses another."""
+    content = tmp_path / "content"
+    names = {"empty": 0, "a/block": 512, "a/one-more": 513, "é" * 60: 1, "/".join(["long" * 30] * 3): 20_000}
+    for name, size in names.items():
+        path = content / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    archive = tmp_path / f"b{suffix}"
+    assert pack_directory(content, archive) == sum(names.values())
+    packed = read_archive(archive)
+    assert {name.removeprefix("b/"): len(data) for name, data in packed.items()} == names
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    """zstd takes much damage for other content, unless there is a checksum."""
+    target = tmp_path / "b.tar.zst"
+    write_bundle(DictHost(FILES), make_order(target), SAFE)
+    whole = target.read_bytes()
+    damaged = tmp_path / "damaged.tar.zst"
+    for place in range(0, len(whole), 97):
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(BadRecordingError, match=str(damaged)):
+            ReplayHost(damaged)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.core.measurement import Job, Measurement, Method, MetricKey, ParsedOutput, Promise, Target
 from xpukit.host.answers import Ran
 
@@ -87,7 +88,7 @@ def parse_worker_output(job: Job, ran: Ran) -> ParsedOutput:
             continue
         try:
             event = decoder.decode(raw[start:])
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except BAD_JSON:
             continue
         if event.event == "measurement" and event.measurement is not None:
             measurements.append(event.measurement)

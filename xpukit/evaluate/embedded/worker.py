@@ -18,6 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from xpukit.core.errors import XpukitError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.core.measurement import Measurement, MetricKey
 from xpukit.evaluate.embedded.protocol import Event, Request
 
@@ -82,7 +83,7 @@ def main() -> int:
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
         measure = load_kind(request.kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as err:
+    except BAD_JSON as err:
         print(f"bad request: {err}", file=sys.stderr)
         return 2
     emitter = Emitter(real_out)

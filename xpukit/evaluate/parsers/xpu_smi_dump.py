@@ -11,6 +11,7 @@ import re
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.evaluate.parsers.lines import Diary, Line, Note, Problem, read_number, split_lines
 from xpukit.evaluate.parsers.xpu_smi_names import SmiMetric, find_smi_problem, name_metric
 
@@ -161,7 +162,7 @@ class _Reader:
 def _load_object(text: str) -> dict[str, object] | None:
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         return None
     return document if isinstance(document, dict) else None
 

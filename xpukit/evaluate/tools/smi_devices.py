@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host import Host
 
 PROGRAM = "xpu-smi"
@@ -37,7 +38,7 @@ def read_smi_tool(host: Host) -> SmiTool:
 def _read_numbers(text: str) -> dict[str, int]:
     try:
         document = json.loads(text[text.index("{") :])
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         return {}
     listed = document.get("device_list") if isinstance(document, dict) else None
     found: dict[str, int] = {}

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.answers import Ran
 from xpukit.host.level_zero.__main__ import TRACE_MARK
 from xpukit.host.level_zero.outcome import LOOK_AT_KERNEL
@@ -74,7 +75,7 @@ def read_answer(ran: Ran) -> LevelZeroAnswer:
     # A complete document counts even when the process died afterwards.
     try:
         return msgspec.json.decode(ran.out, type=LevelZeroAnswer)
-    except (msgspec.DecodeError, msgspec.ValidationError) as err:
+    except BAD_JSON as err:
         problem = str(err)
     if ran.failure == "timeout":
         return _fail(

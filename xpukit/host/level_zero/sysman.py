@@ -338,18 +338,19 @@ def _read_engines(calls: Calls, handle: c.c_void_p) -> tuple[EngineGroup, ...] |
     for engine in engines:
         properties: Any = calls.read("zesEngineGetProperties", engine, api.EngineProperties)
         if properties is not None:
-            stats = calls.fill("zesEngineGetActivity", engine, api.EngineStats)
-            kinds.setdefault((name_value(properties.type, names.ENGINE_GROUPS), _tile(properties)), []).append(stats)
+            activity = calls.fill("zesEngineGetActivity", engine, api.EngineStats)
+            kinds.setdefault((name_value(properties.type, names.ENGINE_GROUPS), _tile(properties)), []).append(activity)
     groups = []
-    for (kind, tile), stats in kinds.items():
-        told = all(one is not None for one in stats)
+    for (kind, tile), told in kinds.items():
+        stats = [one for one in told if one is not None]
+        complete = len(stats) == len(told)
         groups.append(
             EngineGroup(
                 kind=kind,
                 tile=tile,
-                count=len(stats),
-                active_us=sum(one.activeTime for one in stats) if told else None,
-                clock_us=max(one.timestamp for one in stats) if told else None,
+                count=len(told),
+                active_us=sum(one.activeTime for one in stats) if complete else None,
+                clock_us=max(one.timestamp for one in stats) if complete else None,
             )
         )
     return tuple(groups)

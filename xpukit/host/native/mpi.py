@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -59,6 +60,12 @@ class RankGroup:
         self.comm: Any = MPI.COMM_WORLD
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
+
+    @functools.cached_property
+    def place(self) -> tuple[int, int]:
+        """This rank's number among the ranks on its host, and how many these are. Collective."""
+        here = self.comm.Split_type(self._mpi.COMM_TYPE_SHARED)
+        return int(here.Get_rank()), int(here.Get_size())
 
     @property
     def library(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.atomic import write_atomic
-from xpukit.core.json_document import encode_json
+from xpukit.core.json_document import BAD_JSON, encode_json
 from xpukit.host.recording_format import ANSWERS, BLOBS, MANIFEST, name_blob, scrub_value
 from xpukit.host.redaction.redactor import Redactor
 
@@ -51,7 +51,7 @@ def redact_directory(directory: Path, redactor: Redactor) -> int:
 def _redact_line(line: bytes, redactor: Redactor, renamed: dict[str, str]) -> bytes:
     try:
         document = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except BAD_JSON:
         return _change_bytes(line, redactor.remove_late)
     after = _walk(document, redactor.remove_late, renamed)
     return msgspec.json.encode(after) if after != document else line
@@ -90,7 +90,7 @@ def _redact_file(path: Path, name: str, redactor: Redactor) -> int:
     if name.endswith(".json"):
         try:
             document = msgspec.json.decode(before)
-        except msgspec.DecodeError:
+        except BAD_JSON:
             document = None
         if document is not None:
             scrubbed = scrub_value(document, redactor)

@@ -67,12 +67,19 @@ def find_spans(given: Text, hints: tuple[str, ...], probe: re.Pattern[str] | Non
         return _merge(text, (match.start() for match in probe.finditer(text)))
     if not hints:
         return [(0, size)]
+    if size < _SHORT:
+        # Most texts are a word or a line, and there are thousands: looking is cheaper than remembering.
+        low = given.low
+        for hint in hints:
+            if hint in low:
+                return [(0, size)]
+        return []
     present = [hint for hint in hints if given.holds(hint)]
     if not present:
         return []
     low = given.low
     # Some capitals become two characters: then places in `low` are not places in `text`.
-    if size < _SHORT or len(low) != size:
+    if len(low) != size:
         return [(0, size)]
     places: list[int] = []
     most = size // 200

@@ -28,11 +28,18 @@ _VERSION_BEFORE = re.compile(
     r"|chip|kernel|loader|lib\w*|file|copyright|section|using)"
     r"[\"'\])]?\s{0,24}[=:(\[,]?\s{0,24}[\"'(\[v]?\Z"
 )
+# xe's lb_fan_control_version holds 203.0.0.0 and nothing else.
+_VERSION_FILE = re.compile(r"(?i)\Aread /\S*(?:version|revision|release|firmware_rev|fw_rev|fw_ver)\Z")
 _NETMASKS = frozenset(str(ipaddress.IPv4Network(f"0.0.0.0/{length}").netmask) for length in range(33))
 _WILDCARDS = frozenset(str(ipaddress.IPv4Network(f"0.0.0.0/{length}").hostmask) for length in range(33))
 _PRIVATE = tuple(
     ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
+
+
+def is_version_file(label: str) -> bool:
+    """Whether the content of this file is a version: it may have four parts."""
+    return _VERSION_FILE.search(label) is not None
 
 
 def is_meaningful_ipv4(address: ipaddress.IPv4Address) -> bool:
@@ -69,6 +76,9 @@ def _looks_like_address(text: str, match: re.Match[str], address: ipaddress.IPv4
 
 
 def _replace_ipv4(text: str, scene: Scene) -> str:
+    if is_version_file(scene.label):
+        return text
+
     def replace(match: re.Match[str]) -> str:
         net, last = match["net"], match["last"]
         whole = f"{net}.{last}"

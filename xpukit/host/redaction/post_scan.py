@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.answers import IdentityAnswer
 from xpukit.host.recording_format import ANSWERS, read_archive
 from xpukit.host.redaction.common_names import is_distinct
@@ -124,7 +125,7 @@ def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
     for number, line in enumerate(text.split("\n") if name.endswith(".jsonl") else [text], 1):
         try:
             document = msgspec.json.decode(line.encode("utf-8", "surrogateescape"))
-        except (msgspec.DecodeError, UnicodeEncodeError):
+        except BAD_JSON:
             yield from _find_lines(name, line, wanted, number - 1)
             continue
         yield from _find(name, number if name.endswith(".jsonl") else 1, _flatten(document, name == ANSWERS), wanted)

@@ -17,6 +17,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError
+from xpukit.core.json_document import BAD_JSON
 
 SCHEMA = "xpukit.redaction-map/1"
 # Nobody has a map of this size; a damaged or foreign file must not cost minutes.
@@ -116,7 +117,7 @@ def load_map(path: Path) -> PseudonymMap | None:
         if path.stat().st_size > _MAP_LIMIT_BYTES:
             return None
         stored = msgspec.json.decode(path.read_bytes(), type=_StoredMap)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *BAD_JSON):
         return None
     if stored.schema != SCHEMA or not stored.id:
         return None

@@ -135,7 +135,8 @@ class Redactor:
         if hardware_dumps.NAME not in self._without:
             data = hardware_dumps.replace_in_dump(self._about, data, hardware_dumps.stand_in_for_dump(self))
         data = encoded.replace_in_wide_text(data, self)
-        self.label = self._about if identifiers.is_one_value(self._about) else ""
+        says_more = identifiers.is_one_value(self._about) or network.is_version_file(self._about)
+        self.label = self._about if says_more else ""
         try:
             return self(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         finally:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from xpukit.core.errors import UsageError
 from xpukit.host.docker_daemon import DockerDaemon
+from xpukit.host.folder_server import LOOPBACK, serve_folder
 from xpukit.images.build import BuildEvent, Rendered
 from xpukit.images.builders.buildkit import BuildEnd
 from xpukit.images.builders.context import pack_context
@@ -35,7 +38,7 @@ def run_classic(
 ) -> BuildEnd:
     """Send the context as a tar and follow the build. Ctrl-C cancels it and removes what it left (docker_build.py)."""
     parser = ClassicParser()
-    with tempfile.TemporaryFile() as context, log.open("ab") as log_file:
+    with _serve(rendered, daemon), tempfile.TemporaryFile() as context, log.open("ab") as log_file:
         pack_context(rendered, context, trees=trees, epoch=source_date_epoch or 0)
         context.seek(0)
 
@@ -51,7 +54,7 @@ def run_classic(
         built = daemon.build_classic(
             context,
             tags=tags,
-            args={**proxies, **rendered.args},
+            args={**(_spare_loopback(proxies) if rendered.served else proxies), **rendered.args},
             labels=list_missing_labels(rendered),
             network=network or rendered.network,
             pull=pull,
@@ -79,6 +82,27 @@ def run_classic(
         seconds=seconds,
         more_ids=("daemon-gone",) if built.gone else (),
     )
+
+
+@contextlib.contextmanager
+def _serve(rendered: Rendered, daemon: DockerDaemon) -> Iterator[None]:
+    """What the steps get from loopback, which is only theirs where the daemon runs on this machine."""
+    if rendered.served is None:
+        yield
+        return
+    if not daemon.address.startswith("unix://"):
+        raise UsageError(
+            f"the daemon at {daemon.address} cannot reach {rendered.served.folder} on this machine's loopback",
+            hint="use BuildKit, or name a repository that its machine reaches: --apt-repo URL",
+        )
+    with serve_folder(Path(rendered.served.folder), prefix=rendered.served.prefix, port=rendered.served.port):
+        yield
+
+
+def _spare_loopback(proxies: Mapping[str, str]) -> dict[str, str]:
+    """The proxies, but none for what we serve."""
+    spared = ",".join(filter(None, (proxies.get("no_proxy") or proxies.get("NO_PROXY", ""), LOOPBACK)))
+    return {**proxies, "no_proxy": spared, "NO_PROXY": spared} if proxies else {}
 
 
 def _describe_message(message: Mapping[str, Any]) -> str:

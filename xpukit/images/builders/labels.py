@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from xpukit.images.build import Rendered
-from xpukit.images.render import quote_label
+from xpukit.images.template import quote_label
 
 _FROM = re.compile(r"^FROM\s", re.MULTILINE | re.IGNORECASE)
 

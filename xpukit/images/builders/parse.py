@@ -51,6 +51,7 @@ class _Vertex:
         self.text = found["text"] if found else name
         self.step = int(found["step"]) if found else 0
         self.steps = int(found["steps"]) if found else 0
+        self.stage = (found["stage"] or "") if found else ""
         self.counts = found is not None and not _is_from(found["text"])
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.cached = False
@@ -226,4 +227,4 @@ def _is_from(instruction: str) -> bool:
 
 
 def _make_event(kind: Any, vertex: _Vertex, text: str, seconds: float | None = None) -> BuildEvent:
-    return BuildEvent(kind=kind, text=text, step=vertex.step, steps=vertex.steps, seconds=seconds)
+    return BuildEvent(kind=kind, text=text, step=vertex.step, steps=vertex.steps, stage=vertex.stage, seconds=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 SHOWN_LINES = 4
 # An instruction over many lines is one long line here; the log has all of it.
 _INSTRUCTION_CHARS = 160
+_END = re.compile(
+    r".*executor failed running \[.*\]: exit code: (\d+)"
+    r"|(?:.*process \".*\" did not complete successfully|The command '.*' returned a non-zero code)"
+    r": (?:exit code: )?(\d+)",
+    re.DOTALL,
+)
 
 
 class BuildState:
@@ -105,14 +112,21 @@ class BuildProgress:
 
 
 def describe_position(event: BuildEvent) -> str:
-    """'[3/9]', "" for what has no number."""
-    return f"[{event.step}/{event.steps}]" if event.step else ""
+    """'[runtime 3/9]', as BuildKit counts in each stage, or '[3/9]'; "" for what has no number."""
+    stage = f"{event.stage} " if event.stage else ""
+    return f"[{stage}{event.step}/{event.steps}]" if event.step else ""
 
 
 def shorten_instruction(text: str) -> str:
     """One line without mounts and runs of spaces, cut at 160 characters."""
     line = " ".join(word for word in text.split() if not word.startswith("--mount="))
     return line if len(line) <= _INSTRUCTION_CHARS else f"{line[: _INSTRUCTION_CHARS - 1]}…"
+
+
+def shorten_end(line: str) -> str:
+    """The builders end with the whole instruction again and its exit code: only the latter is new."""
+    found = _END.fullmatch(line)
+    return f"exit code {found[1] or found[2]}" if found else line
 
 
 def format_clock(seconds: float) -> str:
@@ -131,5 +145,5 @@ def describe_event(event: BuildEvent, *, verbose: bool = False) -> str:
     if event.kind == "done":
         return f"{lead}done" + (f" in {format_clock(event.seconds)}" if event.seconds is not None else "")
     if event.kind == "error":
-        return f"{lead}failed: {event.text}"
+        return f"{lead}failed: {shorten_end(event.text)}"
     return f"{lead}| {event.text}" if verbose else ""

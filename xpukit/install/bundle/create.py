@@ -26,10 +26,13 @@ from xpukit.install.bundle.resolve import Resolved, TargetApt
 from xpukit.install.bundle.script import write_script
 from xpukit.install.bundle.signing import open_signer
 from xpukit.install.bundle.target import HERE, Target, read_target
+from xpukit.install.bundle.tools import take_tools
 from xpukit.install.bundle.wheels import build_own_wheel, check_python, fetch_wheels
 from xpukit.install.debian_versions import is_at_least
 from xpukit.install.detect import read_release
 from xpukit.install.site import Site
+from xpukit.install.source_index import find_archived, list_directories
+from xpukit.install.step import Source
 
 DEFAULT_KEY = ".local/share/xpukit/bundle-key.asc"
 SCRIPT = "xpukit-offline-install"
@@ -53,6 +56,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[str, ...] = ()
     xpukit_wheel: Path | None = None
     firmware: Path | None = None
+    tools: Path | None = None
     images: tuple[str, ...] = ()
     part_bytes: int = 0
     key_file: Path = Path(DEFAULT_KEY)
@@ -87,6 +91,7 @@ def create_bundle(
     files = _list_debs(tree, resolved)
     files += _fetch_wheels(host, order, target, tree, python, say)
     files += take_firmware(host, stack, order, tree, say)
+    files += take_tools(stack, order, tree, say)
     files += save_images(order, tree, save_image, say)
     files += _keep_stack_file(order, tree)
     with open_signer(host, key_file=order.key_file, gpg_key=order.gpg_key) as signer:
@@ -157,10 +162,15 @@ def _check_release(host: Host, order: Order, target: Target) -> None:
         )
 
 
-def choose_packages(stack: StackFacts, order: Order) -> tuple[dict[str, str], frozenset[str]]:
+def choose_packages(host: Host, stack: StackFacts, order: Order) -> tuple[dict[str, str], frozenset[str]]:
     """Packages to ask apt for (versions by name, "" for the newest), and those that must be had."""
     chosen = {*order.options, *stack.default_options}
-    rows = [row for row in stack.packages if not row.option or row.option in chosen]
+    rows = [
+        msgspec.structs.replace(row, name=name)
+        for row in stack.packages
+        if not row.option or row.option in chosen
+        for name in (_find_archived(host, order, row.archives) or (row.name,))
+    ]
     wanted = {row.name: "" for row in rows}
     required = {row.name for row in rows if row.required}
     if stack.kernel is not None and "kernel" in chosen:
@@ -172,12 +182,21 @@ def choose_packages(stack: StackFacts, order: Order) -> tuple[dict[str, str], fr
     return wanted, frozenset(required)
 
 
+def _find_archived(host: Host, order: Order, pattern: str) -> tuple[str, ...]:
+    """The packages that lie where a pattern says, in the local directories that the files of sources name."""
+    if not pattern:
+        return ()
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in order.sources if path.is_file()]
+    directories = [place for text in texts for place in list_directories(Source(listing=text))]
+    return find_archived(Site(host), directories, pattern)
+
+
 def _fetch_debs(
     host: Host, order: Order, target: Target, stack: StackFacts, work: Path, say: Callable[[str], None]
 ) -> tuple[Resolved, Target, str]:
     apt = TargetApt(host, work / "apt", target, sources=order.sources, own_sources=order.own_sources)
     apt.update()
-    wanted, required = choose_packages(stack, order)
+    wanted, required = choose_packages(host, stack, order)
     resolved = apt.resolve(wanted, required)
     for name in resolved.absent:
         say(f"no source has {name}: left out")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError, UsageError
 from xpukit.core.json_document import now_utc
 from xpukit.facts.firmware import load_firmware_search
 from xpukit.facts.stacks import StackFacts
 from xpukit.host.door import Host
-from xpukit.install.bundle.manifest import FIRMWARE_DIR, BundleFile, describe_file
+from xpukit.install.bundle.manifest import FIRMWARE_DIR, BundleFile, describe_file, hash_file
 from xpukit.install.firmware_source import MANIFEST, collect_offers, name_of, parse_manifest
 from xpukit.install.site import Site
 
@@ -33,11 +34,11 @@ def take_firmware(
     shutil.rmtree(place, ignore_errors=True)
     if order.firmware is None:
         if rows:
-            say(f"{len(rows)} firmware files of the stack are left out: give their folder with --firmware DIR")
+            count = len({name_of(row.path) for row in rows})
+            say(f"{count} firmware files of the stack are left out: give their folder with --firmware DIR")
         return []
     wanted = _list_summed(order.firmware)
-    for row in rows:
-        name = name_of(row.path)
+    for name in dict.fromkeys(name_of(row.path) for row in rows):
         found = [f"{name}{ending}" for ending in load_firmware_search().endings]
         there = next((path for path in found if (order.firmware / path).is_file()), "")
         if there:
@@ -52,13 +53,20 @@ def take_firmware(
     for path in dict.fromkeys(wanted):
         _copy(order.firmware / path, place / path)
     versions = {offer.path: offer.version for offer in collect_offers(Site(host), str(tree), rows)}
+    _write_sums(place, [path for path in dict.fromkeys(wanted) if path != MANIFEST])
     return [
         describe_file(
             tree, f"{FIRMWARE_DIR}/{path}", "firmware", name=path, version=versions.get(str(place / path), ""),
             origin=str(order.firmware), date=now_utc(),
         )
-        for path in dict.fromkeys(wanted)
+        for path in dict.fromkeys([*wanted, MANIFEST])
     ]  # fmt: skip
+
+
+def _write_sums(place: Path, paths: Sequence[str]) -> None:
+    """SHA256SUMS over what was taken, as sha256sum(1) writes it: the folder vouches for itself on the target."""
+    lines = [f"{hash_file(place / path)[0]}  {path}\n" for path in sorted(paths)]
+    write_atomic(place / MANIFEST, "".join(lines).encode())
 
 
 def _list_summed(folder: Path) -> list[str]:

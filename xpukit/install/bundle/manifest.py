@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from xpukit.core.errors import OutputError
-from xpukit.core.json_document import encode_json
+from xpukit.core.json_document import BAD_JSON, encode_json
 
 SCHEMA = "xpukit.install-bundle/1"
 MANIFEST = "manifest.json"
@@ -22,9 +22,10 @@ DEBS_DIR = "debs"
 WHEELS_DIR = "wheels"
 FIRMWARE_DIR = "firmware"
 IMAGES_DIR = "images"
+TOOLS_DIR = "tools"
 STACK_FILE = "stack.toml"
 
-Kind = Literal["deb", "index", "wheel", "firmware", "image", "stack"]
+Kind = Literal["deb", "index", "wheel", "firmware", "tool", "image", "stack"]
 _CHUNK_BYTES = 1 << 20
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9.+~_@%=,-]*")
 _MAX_PATH = 240
@@ -98,10 +99,8 @@ def decode_manifest(data: bytes) -> tuple[Manifest | None, str]:
         if schema != SCHEMA:
             return None, f"{MANIFEST}: schema is {schema!r}, not {SCHEMA!r}"
         manifest = msgspec.convert(raw, Manifest)
-    except msgspec.MsgspecError as err:
+    except BAD_JSON as err:
         return None, f"{MANIFEST}: {err}"
-    except RecursionError:
-        return None, f"{MANIFEST}: nested too deep"
     seen: set[str] = set()
     for file in manifest.files:
         if not is_safe_path(file.path) or file.path in HEAD_FILES:

@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from xpukit.core.errors import ExternalError, OutputError, UsageError
-from xpukit.core.json_document import now_utc
+from xpukit.core.json_document import BAD_JSON, now_utc
 from xpukit.install.backups import make_directories
 from xpukit.install.bundle.manifest import KEY, STACK_FILE, Manifest
 from xpukit.install.bundle.openpgp import format_fingerprint
@@ -67,7 +67,7 @@ def load_applied(site: Site, *, only_looks: bool = False) -> dict[str, AppliedBu
         if answer.error:
             raise ValueError(answer.error)
         return msgspec.json.decode(answer.data, type=dict[str, AppliedBundle])
-    except (msgspec.MsgspecError, ValueError) as err:
+    except BAD_JSON as err:
         raise ExternalError(
             f"{APPLIED}: cannot be read ({err}), so an older bundle would not be known as one",
             hint="run as root; a damaged file can be removed, then the key has to be given again",

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from xpukit.core.errors import ExternalError, OutputError, UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.door import Host
 from xpukit.host.network_environment import read_network_environment, strip_credentials
 from xpukit.install.bundle.manifest import hash_file
@@ -140,7 +141,7 @@ def parse_report(text: str) -> tuple[WheelSource, ...]:
             )
             for item in items
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, *BAD_JSON):
         return ()
     return tuple(sorted(found, key=lambda wheel: wheel.name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from xpukit.install.accounts import read_groups
 from xpukit.install.apt_locks import wait_for_apt
 from xpukit.install.apt_parse import PackageState
 from xpukit.install.apt_view import read_packages
@@ -44,7 +45,12 @@ def capture_packages(work: Work, change: Change) -> State:
     for action in change.actions:
         if action.before:
             kept[action.name] = _keep_archive(work, action.name, action.before, action.architecture)
-    return {**state, "all": keep_content(work.site, msgspec.json.encode(everything)), "archives": kept}
+    return {
+        **state,
+        "all": keep_content(work.site, msgspec.json.encode(everything)),
+        "archives": kept,
+        "groups": sorted(read_groups(work.site)),
+    }
 
 
 def _keep_archive(work: Work, name: str, version: str, architecture: str) -> str:
@@ -113,9 +119,19 @@ def undo_packages(work: Work, entry: Entry) -> None:
     if back:
         _put_back(work, entry, back)
     if purge:
+        # One that dpkg refuses would be marked for removal all the same: it is asked first.
+        work.must(("dpkg", "--force-remove-reinstreq", "--no-act", "--purge", *purge), env=_ENV, timeout_s=60)
         work.must(("dpkg", "--force-remove-reinstreq", "--purge", *purge), env=_ENV)
     if remove:
         work.must(("dpkg", "--force-remove-reinstreq", "--remove", *remove), env=_ENV)
+    _say_left_groups(work, entry)
+
+
+def _say_left_groups(work: Work, entry: Entry) -> None:
+    """Packages' own scripts make groups (docker) that a purge leaves: files may belong to them, so they stay."""
+    before = entry.before.get("groups")
+    for name in sorted(set(read_groups(work.site)) - set(before)) if before is not None else ():
+        work.say(f"a package's own script made the group {name}: it stays (groupdel {name} removes it)")
 
 
 def _put_back(work: Work, entry: Entry, back: list[tuple[str, str, str]]) -> None:

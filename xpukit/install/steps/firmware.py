@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from xpukit.core.finding import Evidence, Finding, Unchecked
+from xpukit.facts.devices import lookup_device
 from xpukit.facts.stacks import FirmwareFacts
 from xpukit.install.change import FileChange, hash_bytes
-from xpukit.install.firmware_files import UPDATES, FirmwareFile, compare_versions, find_loaded, list_kernels
+from xpukit.install.firmware_files import UNRECORDED, UPDATES, FirmwareFile, compare_versions, find_loaded, list_kernels
 from xpukit.install.firmware_source import Offer, collect_offers
 from xpukit.install.site import Site
 from xpukit.install.step import Scene, Step, StepPlan
@@ -20,10 +21,12 @@ _OWN_PATH = "/sys/module/firmware_class/parameters/path"
 
 
 class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done about one file: a change, or words saying that and why nothing is."""
+    """What is to be done about one file: a change, or words saying that and why nothing is. `lacking`: what is wanted
+    and what is there, where no source has it."""
 
     change: FileChange | None = None
     satisfied: str = ""
+    lacking: str = ""
     unchecked: str = ""
     remedy: str = ""
 
@@ -37,14 +40,22 @@ def plan_firmware(scene: Scene) -> StepPlan:
     kernels = list_kernels(scene.site) or ("",)
     verdicts = [_judge(scene.site, offer, kernels) for offer in offers]
     changes = tuple(verdict.change for verdict in verdicts if verdict.change is not None)
+    lacking = tuple(verdict.lacking for verdict in verdicts if verdict.lacking)
+    satisfied = tuple(verdict.satisfied for verdict in verdicts if verdict.satisfied)
+    unchecked = [
+        Unchecked(check="firmware", why=verdict.unchecked, remedy=verdict.remedy)
+        for verdict in verdicts
+        if verdict.unchecked
+    ]
+    if lacking and scene.site.is_whole and not scene.devices:
+        satisfied = (*satisfied, "no Intel GPU is here: firmware that no source has is not missed")
+    elif lacking:
+        remedy = "give a source with firmware/ laid out as /lib/firmware: --source DIR"
+        unchecked.append(Unchecked(check="firmware", why=f"no source has {'; '.join(lacking)}", remedy=remedy))
     return StepPlan(
         changes=changes,
-        satisfied=tuple(verdict.satisfied for verdict in verdicts if verdict.satisfied),
-        unchecked=tuple(
-            Unchecked(check="firmware", why=verdict.unchecked, remedy=verdict.remedy)
-            for verdict in verdicts
-            if verdict.unchecked
-        ),
+        satisfied=satisfied,
+        unchecked=tuple(unchecked),
         findings=_find_own_path(scene.site),
         reboot="a running driver keeps the firmware that it loaded" if changes else "",
     )
@@ -52,10 +63,13 @@ def plan_firmware(scene: Scene) -> StepPlan:
 
 def _concerns(row: FirmwareFacts, scene: Scene) -> bool:
     """A row for devices that are not there is none; where no device is known, all are."""
-    if not row.devices or not scene.devices:
+    if not (row.devices or row.platforms) or not scene.devices:
         return True
     there = {device.device_id.lower().removeprefix("0x") for device in scene.devices}
-    return any(device.lower().removeprefix("0x") in there for device in row.devices)
+    known = [lookup_device(device.vendor_id, device.device_id) for device in scene.devices]
+    return any(device.lower().removeprefix("0x") in there for device in row.devices) or any(
+        facts is not None and facts.platform.startswith(row.platforms) for facts in known if row.platforms
+    )
 
 
 def _judge(site: Site, offer: Offer, kernels: tuple[str, ...]) -> _Verdict:
@@ -63,6 +77,8 @@ def _judge(site: Site, offer: Offer, kernels: tuple[str, ...]) -> _Verdict:
     loaded = [file for file in found if file is not None]
     if len(loaded) == len(found) and all(_is_same(file, offer) for file in loaded):
         return _Verdict(satisfied=f"{offer.name} {offer.version} is there".replace("  ", " "))
+    if any(file.error == UNRECORDED for file in loaded):
+        return _Verdict(unchecked=f"{offer.name}: is not in the recording")
     unknown = next((file for file in loaded if file.error or not file.version), None)
     if unknown is not None or (loaded and not offer.version):
         return _Verdict(
@@ -88,10 +104,7 @@ def _judge(site: Site, offer: Offer, kernels: tuple[str, ...]) -> _Verdict:
         )
     there = f"{loaded[0].path} is {loaded[0].version}" if loaded else "there is none"
     if not offer.at_hand:
-        return _Verdict(
-            unchecked=f"{offer.name}: {offer.version or 'a file'} is wanted, {there}, and no source has it",
-            remedy=f"give a source with firmware/{offer.name}: --source DIR",
-        )
+        return _Verdict(lacking=f"{offer.name}: {offer.version or 'a file'} is wanted, {there}")
     return _Verdict(change=_make_change(offer, target, there))
 
 

@@ -12,6 +12,7 @@ from xpukit.install.apt_sources import key_path, render_source
 from xpukit.install.apt_view import AptView, NotRecordedError, only_options, open_view, read_packages
 from xpukit.install.change import PackageAction, PackagesChange
 from xpukit.install.debian_versions import is_at_least
+from xpukit.install.source_index import find_archived, list_directories
 from xpukit.install.step import Scene, Step, StepPlan
 
 
@@ -27,6 +28,8 @@ def plan_packages(scene: Scene) -> StepPlan:
         state = installed.get(row.name)
         if state is not None and state.installed and _suits(scene, row, state):
             satisfied.append(f"{row.name} {state.version} ({row.purpose})")
+        elif state is None and row.brings and scene.site.exists(row.brings):
+            satisfied.append(f"{row.name}: {row.brings} is there ({row.purpose})")
         else:
             wanted.append(row)
     if not wanted:
@@ -45,7 +48,7 @@ def _read_installed(scene: Scene) -> dict[str, PackageState]:
 
 
 def _list_rows(scene: Scene) -> list[PackageFacts]:
-    rows = [row for row in scene.stack.packages if scene.wants(row.option)]
+    rows = [found for row in scene.stack.packages if scene.wants(row.option) for found in _name_row(scene, row)]
     if _needs_kernel(scene):
         kernel = scene.stack.kernel
         assert kernel is not None
@@ -54,6 +57,14 @@ def _list_rows(scene: Scene) -> list[PackageFacts]:
     # An exported set may name packages beyond the stack's rows.
     pins = [name for name in scene.options.pins if name not in known]
     return rows + [PackageFacts(name=name, purpose="named by --pin", source="the user") for name in pins]
+
+
+def _name_row(scene: Scene, row: PackageFacts) -> list[PackageFacts]:
+    """A row whose package is only known by where its archives lie, by the names that the source has for it."""
+    if not row.archives:
+        return [row]
+    names = find_archived(scene.site, list_directories(scene.options.source), row.archives)
+    return [msgspec.structs.replace(row, name=name) for name in names] or [row]
 
 
 def _needs_kernel(scene: Scene) -> bool:
@@ -106,6 +117,11 @@ def _plan_wanted(
     for row in wanted:
         policy = policies.get(row.name, Policy(name=row.name))
         version = scene.options.pins.get(row.name) or policy.candidate
+        if not version and policy.available:
+            findings.append(_find_pinned_away(row, policy))
+            if row.required:
+                lacking.append(f"{row.name} (kept away by a pin)")
+            continue
         if not version or version not in policy.available:
             findings.append(_find_missing(scene, row, version))
             if row.required or scene.options.pins.get(row.name):
@@ -227,9 +243,22 @@ def _find_missing(scene: Scene, row: PackageFacts, version: str) -> Finding:
     )
 
 
+def _find_pinned_away(row: PackageFacts, policy: Policy) -> Finding:
+    offered = next(iter(policy.available))
+    return Finding(
+        id="XPK-INSTALL-PACKAGE-PINNED",
+        severity="critical" if row.required else "warning",
+        summary=f"a source has {row.name} {offered} ({row.purpose}), but a pin keeps apt from taking it",
+        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=f"Candidate: (none), offered: {offered}"),),
+        remedy=(f"take that one all the same: --pin {row.name}={offered}", "or change the pin: /etc/apt/preferences.d"),
+        subject=row.name,
+    )
+
+
 def _find_refusal(refused: str) -> Finding:
     """apt's own words; a machine whose packages were broken before refuses everything."""
-    broken = "--fix-broken" in refused or "dpkg --configure -a" in refused
+    damaged = "needs to be reinstalled" in refused
+    broken = damaged or "--fix-broken" in refused or "dpkg --configure -a" in refused
     lines = [line.strip(" |") for line in refused.splitlines()[2:]]
     if broken:  # what the package that was asked for lacks says nothing about why
         lines = [line for line in lines if line.startswith("E: ")]
@@ -240,7 +269,12 @@ def _find_refusal(refused: str) -> Finding:
         if broken
         else "apt refuses to install the packages together",
         evidence=tuple(Evidence(source="apt-get -s install", value=line) for line in lines),
-        remedy=("see what it would do: apt-get -s --fix-broken install", "then: sudo apt-get --fix-broken install")
+        remedy=(
+            "install the named package again: sudo apt-get install --reinstall NAME",
+            "or remove it: sudo dpkg -P NAME",
+        )
+        if damaged
+        else ("see what it would do: apt-get -s --fix-broken install", "then: sudo apt-get --fix-broken install")
         if broken
         else ("hold back nothing that the packages need, or choose other versions with --pin",),
     )

@@ -24,7 +24,10 @@ def plan_repository(scene: Scene) -> StepPlan:
     if source.directory and not (
         site.exists(f"{source.directory}/Packages") or site.exists(f"{source.directory}/Packages.gz")
     ):
-        return StepPlan(blocked=f"{source.directory}: no Packages in it: not a flat apt repository")
+        return StepPlan(
+            blocked=f"{source.directory}: no Packages in it: not a flat apt repository; "
+            f"for an unpacked offline installer: xpukit install index {source.directory}"
+        )
     changes: list[Change] = []
     satisfied = []
     if source.key:

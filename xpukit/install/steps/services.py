@@ -28,10 +28,20 @@ def plan_services(scene: Scene) -> StepPlan:
     return StepPlan(changes=tuple(changes), satisfied=tuple(satisfied))
 
 
+def verify_services(scene: Scene) -> tuple[str, ...]:
+    """Units that were switched on and did not come up: systemctl calls a start good before the program runs."""
+    if not scene.site.is_whole or not scene.site.has_program("systemctl"):
+        return ()
+    wanted = [row.unit for row in scene.stack.services if row.want == "enabled" and scene.wants(row.option)]
+    failed = [unit for unit in wanted if scene.site.ask(("systemctl", "is-failed", unit)).text.strip() == "failed"]
+    return tuple(f"{unit} has failed: see systemctl status {unit}" for unit in failed)
+
+
 STEP = Step(
     name="services",
     summary="units that start at boot, or no longer do",
     order=700,
     plan=plan_services,
     scopes=("machine",),
+    verify=verify_services,
 )

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import ExternalError
-from xpukit.core.json_document import now_utc
+from xpukit.core.json_document import BAD_JSON, now_utc
 from xpukit.host.http_stream import Endpoint, HttpFailure, HttpStreamClient, read_url
 from xpukit.host.interrupt import stop_on_interrupt
 from xpukit.host.loopback_server import serve_chunks
@@ -96,7 +96,7 @@ def find_model(url: str, api_key: str = "") -> str:
 
     try:
         listed = msgspec.json.decode(asyncio.run(ask_models()), type=_Models)
-    except (HttpFailure, asyncio.TimeoutError, msgspec.DecodeError) as err:
+    except (HttpFailure, asyncio.TimeoutError, *BAD_JSON) as err:
         raise ExternalError(f"{url}: no list of models: {err or 'timed out'}", hint="name the model") from err
     if not listed.data:
         raise ExternalError(f"{url}: it offers no model", hint="name the model")

@@ -20,7 +20,11 @@ _MOST_POINTS = 2000
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that is being served. `url` "": the one of the command line."""
+    """A model that is served, or to be started. `url` "": the one of the command line.
+
+    To be started: `serve` are words of `xpukit serve` beside name, quantization and ranks, `plan` a saved plan.
+    `quantizations` and `tps` cross: each pair is a deployment of its own.
+    """
 
     name: str
     served_name: str = ""
@@ -28,6 +32,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     quantization: str = ""
     tp: int | None = None
     devices: int | None = None
+    serve: str = ""
+    plan: str = ""
+    quantizations: tuple[str, ...] = ()
+    tps: tuple[int, ...] = ()
 
 
 class Lengths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +48,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The declaration. Named `scenarios` bring their own concurrency; `lengths` are crossed with `concurrency` and
-    `rates` (requests a second)."""
+    `rates` (requests a second). `form`: models without an address are started so (shell, docker, podman)."""
 
     schema: str
     model: tuple[Model, ...]
@@ -53,6 +61,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     repeats: int = 1
     warmup: int = 1
     hardware: str = ""
+    form: str = ""
 
 
 class PointPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +127,7 @@ def list_points(matrix: Matrix) -> tuple[PointPlan, ...]:
         loads += [(f"{name}-r{rate:g}", lengths, None, rate) for rate in matrix.rates]
     _check(matrix, loads)
     points: dict[str, PointPlan] = {}
-    for model in matrix.model:
+    for model in (one for asked in matrix.model for one in cross_model(asked)):
         for name, lengths, places, rate in loads:
             plan = PointPlan(
                 name=f"{slug(model)}-{name}",
@@ -138,13 +147,28 @@ def list_points(matrix: Matrix) -> tuple[PointPlan, ...]:
     return tuple(points.values())
 
 
+def cross_model(model: Model) -> tuple[Model, ...]:
+    """A deployment for each quantization and number of ranks."""
+    return tuple(
+        msgspec.structs.replace(model, quantization=quantization, tp=tp, quantizations=(), tps=())
+        for quantization in model.quantizations or (model.quantization,)
+        for tp in model.tps or (model.tp,)
+    )
+
+
 def _check(matrix: Matrix, loads: Sequence[tuple[str, Lengths, int | None, float | None]]) -> None:
     if not matrix.model or not loads:
         raise UsageError("the matrix has no point", hint="it needs a model, and scenarios or lengths with concurrency")
-    if len(matrix.model) * len(loads) * matrix.repeats > _MOST_POINTS:
+    deployments = sum(len(cross_model(model)) for model in matrix.model)
+    if deployments * len(loads) * matrix.repeats > _MOST_POINTS:
         raise UsageError(f"the matrix has more than {_MOST_POINTS} runs", hint="split it")
     if matrix.repeats < 1 or matrix.warmup < 0:
         raise UsageError("repeats are at least 1, warm-ups at least 0", hint="correct the matrix")
+    for model in matrix.model:
+        if model.plan and (model.serve or model.quantizations or model.tps):
+            raise UsageError(
+                f"{model.name}: a saved plan is one deployment", hint="leave serve, quantizations, tps out"
+            )
     for name, lengths, places, rate in loads:
         if min(lengths.input_len, lengths.output_len) < 1 or lengths.requests < 0 or (places or 0) < 0:
             raise UsageError(f"{name}: lengths are at least 1 token", hint="correct the matrix")

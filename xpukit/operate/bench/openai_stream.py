@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.host.http_stream import HttpFailure, HttpStreamClient
 
 Api = Literal["chat", "completions"]
@@ -90,7 +91,7 @@ def take_event(answer: Answer, payload: bytes, at: float) -> None:
         return
     try:
         event = _DECODER.decode(payload)
-    except msgspec.DecodeError as err:
+    except BAD_JSON as err:
         raise HttpFailure(f"an event that is not understood: {str(err)[:80]}") from err
     if bytes(event.error) != b"null":
         raise HttpFailure(f"error in the stream: {bytes(event.error).decode('utf-8', 'replace')[:_LONGEST_ERROR]}")

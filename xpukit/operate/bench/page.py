@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -10,7 +11,7 @@ from xpukit.operate.bench.curve import draw_curve, list_curves
 from xpukit.operate.bench.report import BenchReport, Point
 from xpukit.operate.bench.result import BenchResult, Overhead, describe_load
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c1e21;--faint:#6b7178;--grid:#d9dde2;--card:#f6f7f9;
 --pass:#1a7f4b;--warn:#9a6700;--fail:#b3261e;--unknown:#6b4fa0;--no-baseline:#6b7178;
 --s0:#0072b2;--s1:#d55e00;--s2:#009e73;--s3:#cc79a7;--s4:#56b4e9;--s5:#e69f00}
@@ -62,14 +63,20 @@ def write_page(report: BenchReport) -> str:
         _write_points(report),
         _write_curves(report),
         _write_comparisons(report),
-        _write_list("Notes", [*report.notes, *list_notes(report)]),
+        _write_predictions(report),
+        write_list("Notes", [*report.notes, *list_notes(report)]),
     ]
+    return write_document("Serving benchmarks", body)
+
+
+def write_document(title: str, body: Sequence[str]) -> str:
+    """A whole page that loads nothing, of these parts."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f"<title>Serving benchmarks</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body></html>\n"
     )
@@ -85,10 +92,11 @@ def _write_points(report: BenchReport) -> str:
         shown += "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         shown += f'<td class="why text">{escape(point.reason)}</td>'
         rows.append(f"<tr>{shown}</tr>")
-    return _write_table(head, rows)
+    return write_table(head, rows)
 
 
-def _write_table(head: list[str], rows: list[str]) -> str:
+def write_table(head: list[str], rows: list[str]) -> str:
+    """Rows are HTML already; titles are not."""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     return f'<div class="wide"><table><tr>{titles}</tr>\n' + "\n".join(rows) + "\n</table></div>"
 
@@ -115,7 +123,37 @@ def _write_comparisons(report: BenchReport) -> str:
         return ""
     head = ["point", "metric", "measured", "expected", "unit", "ratio", "verdict", "source"]
     named = "".join(f"<p>[{number}] {escape(source)}</p>" for source, number in sources.items())
-    return f"<h2>Comparisons</h2>\n{_write_table(head, rows)}\n{named}"
+    return f"<h2>Comparisons</h2>\n{write_table(head, rows)}\n{named}"
+
+
+def _write_predictions(report: BenchReport) -> str:
+    rows = [
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in list_predictions(report)
+    ]
+    sources = "".join(f"<p>Speed of the device: {escape(one)}</p>" for one in list_prediction_sources(report))
+    return f"<h2>Predicted and measured</h2>\n{write_table(list(PREDICTION_COLUMNS), rows)}\n{sources}" if rows else ""
+
+
+PREDICTION_COLUMNS = ("point", "metric", "predicted", "measured", "unit", "error", "bound by")
+
+
+def list_predictions(report: BenchReport) -> list[tuple[str, ...]]:
+    """Rows of what was foretold; the last is the median of the errors' sizes."""
+    rows: list[tuple[str, ...]] = []
+    errors = []
+    for point in report.points:
+        for one in point.predictions:
+            errors.append(abs(one.error))
+            cells = (point.name, one.metric, format_number(one.predicted), format_number(one.measured), one.unit)
+            rows.append((*cells, f"{one.error:+.0%}", one.bound))
+    if len(errors) > 1:
+        rows.append(("median of the errors", "", "", "", "", f"{statistics.median(errors):.0%}", ""))
+    return rows
+
+
+def list_prediction_sources(report: BenchReport) -> list[str]:
+    """What the predictions rest on, each once."""
+    return list(dict.fromkeys(one.source for point in report.points for one in point.predictions))
 
 
 def find_worst_overhead(runs: Sequence[BenchResult]) -> Overhead | None:
@@ -139,7 +177,8 @@ def list_notes(report: BenchReport) -> list[str]:
     return [f"{show(names)}: {note}" for note, names in said.items()]
 
 
-def _write_list(title: str, lines: list[str]) -> str:
+def write_list(title: str, lines: list[str]) -> str:
+    """A titled list; "" where it is empty."""
     if not lines:
         return ""
     items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)

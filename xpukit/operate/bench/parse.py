@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.operate.bench.parse_document import parse_documents
 from xpukit.operate.bench.parse_one_batch import parse_one_batch
 from xpukit.operate.bench.parse_table import parse_tables
@@ -33,5 +34,5 @@ def read_report(text: str) -> BenchReport | None:
         return None
     try:
         return msgspec.json.decode(text.encode("utf-8", "replace"), type=BenchReport)
-    except (msgspec.DecodeError, RecursionError):
+    except BAD_JSON:
         return None

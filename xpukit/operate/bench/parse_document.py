@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.bench_formats import load_bench_formats
 from xpukit.operate.bench.fields import build_result
 from xpukit.operate.bench.numbers import read_count, read_float
@@ -37,7 +38,7 @@ def _iterate_objects(text: str) -> Iterator[Mapping[str, Any]]:
         count += 1
         try:
             found, place = decoder.raw_decode(text, start.start())
-        except (ValueError, RecursionError):
+        except BAD_JSON:
             # No document, or a damaged one: the next line may be whole.
             failures += 1
             place = text.find("\n", start.start())

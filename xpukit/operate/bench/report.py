@@ -48,6 +48,22 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plan foretold, beside the fact. `error`: measured over predicted, less 1.
+
+    It judges the prediction, not the engine: no verdict hangs on it. `source`: of the device's speed; `bound`: what the
+    prediction takes for the limit.
+    """
+
+    metric: str
+    unit: str
+    predicted: float
+    measured: float
+    error: float
+    bound: str
+    source: str
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One load on one deployment, measured once or more."""
 
@@ -56,6 +72,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[BenchResult, ...] = ()
     figures: tuple[Figure, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    predictions: tuple[Predicted, ...] = ()
     verdict: Verdict = "unknown"
     reason: str = ""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from xpukit.core.atomic import write_atomic
 from xpukit.core.errors import OutputError, UsageError
-from xpukit.core.json_document import build_document, encode_json
+from xpukit.core.json_document import BAD_JSON, build_document, encode_json
 from xpukit.operate.bench.matrix import PointPlan
 from xpukit.operate.bench.report import REPORT_SCHEMA, BenchReport
 from xpukit.operate.bench.result import BenchResult
@@ -71,7 +71,7 @@ class BenchRunDirectory:
             raise UsageError(f"{self.path}: not empty", hint="name a new directory, or go on with --resume")
         try:
             before = msgspec.json.decode((self.path / "run.json").read_bytes(), type=RunRecord)
-        except (OSError, msgspec.DecodeError) as err:
+        except (OSError, *BAD_JSON) as err:
             raise UsageError(f"{self.path}: no run that can be continued: {err}", hint="name a new directory") from err
         same = msgspec.structs.replace(before, created=record.created, repeats=record.repeats)
         if same != record:
@@ -89,7 +89,7 @@ class BenchRunDirectory:
         """A finished run; None where there is none or its file is damaged."""
         try:
             found = msgspec.json.decode(self._outcome_path(plan, repeat).read_bytes(), type=RunOutcome)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *BAD_JSON):
             return None
         return found if (found.key, found.repeat) == (plan.key, repeat) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -9,14 +10,16 @@ import msgspec
 from xpukit.core.errors import XpukitError
 from xpukit.facts.bench_references import ServingReference
 from xpukit.operate.bench.judge import judge_points, make_point
-from xpukit.operate.bench.matrix import PointPlan
+from xpukit.operate.bench.matrix import Model, PointPlan
 from xpukit.operate.bench.page import write_page
-from xpukit.operate.bench.report import BenchReport, Point
+from xpukit.operate.bench.report import BenchReport, Point, Predicted
 from xpukit.operate.bench.result import BenchResult
 from xpukit.operate.bench.run_directory import BenchRunDirectory, RunOutcome
 
 # Measures a point once; gets the number of the repeat. Raises XpukitError for one that could not be measured.
 Measure = Callable[[PointPlan, int], BenchResult]
+# What was foretold of a point that was measured; nothing where nothing was.
+Predict = Callable[[PointPlan, Point], Sequence[Predicted]]
 
 
 def run_matrix(
@@ -28,11 +31,14 @@ def run_matrix(
     references: Sequence[ServingReference] = (),
     earlier: Sequence[Point] = (),
     say: Callable[[str], None] = lambda text: None,
+    by_deployment: bool = False,
+    predict: Predict = lambda plan, point: (),
 ) -> BenchReport:
     """The report of all points; results that the directory has already are not measured again.
 
     A point that fails costs itself only. After Ctrl-C the report holds what there is (`interrupted`). Repeats go round
-    by round, so that a drift of the machine does not fall on one point. Raises OutputError.
+    by round, so that a drift of the machine does not fall on one point; `by_deployment`: within a
+    deployment, where each has to be started. Raises OutputError.
     """
     outcomes: dict[tuple[str, int], RunOutcome] = {}
     total = len(plans) * repeats
@@ -42,8 +48,8 @@ def run_matrix(
                 outcomes[plan.key, repeat] = kept
     say(f"{total} runs, {len(outcomes)} of them there already" if outcomes else f"{total} runs")
     interrupted = False
-    for repeat in range(1, repeats + 1):
-        for plan in plans:
+    for group in group_points(plans) if by_deployment else [plans]:
+        for repeat, plan in itertools.product(range(1, repeats + 1), group):
             if (plan.key, repeat) in outcomes or interrupted:
                 continue
             say(f"{len(outcomes) + 1}/{total} {plan.name}" + (f", repeat {repeat}" if repeats > 1 else ""))
@@ -61,8 +67,16 @@ def run_matrix(
                 interrupted = True
             else:
                 directory.write_outcome(plan, outcome)
-            _write(directory, plans, outcomes, repeats, references, earlier, interrupted)
-    return _write(directory, plans, outcomes, repeats, references, earlier, interrupted)
+            _write(directory, plans, outcomes, repeats, references, earlier, interrupted, predict)
+    return _write(directory, plans, outcomes, repeats, references, earlier, interrupted, predict)
+
+
+def group_points(plans: Sequence[PointPlan]) -> list[list[PointPlan]]:
+    """The points of each deployment together, in order."""
+    groups: dict[Model, list[PointPlan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.model, []).append(plan)
+    return list(groups.values())
 
 
 def _write(
@@ -73,6 +87,7 @@ def _write(
     references: Sequence[ServingReference],
     earlier: Sequence[Point],
     interrupted: bool,
+    predict: Predict,
 ) -> BenchReport:
     points = []
     for plan in plans:
@@ -82,6 +97,8 @@ def _write(
         failures = [one.failure for one in found if one.failure]
         if failures or not runs:
             point = msgspec.structs.replace(point, reason=failures[0] if failures else "not measured yet")
+        if runs:
+            point = msgspec.structs.replace(point, predictions=tuple(predict(plan, point)))
         points.append(point)
     report = judge_points(points, references, earlier, interrupted=interrupted)
     directory.write_report(report, write_page(report))

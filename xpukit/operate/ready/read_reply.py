@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
+
 # Thinking in the text itself, where no reasoning parser takes it out; the opening tag may be part of the prompt.
 _THOUGHT = re.compile(r"^.*?</think>", re.DOTALL)
 _OPEN_THOUGHT = re.compile(r"^\s*<think>", re.DOTALL)
@@ -37,7 +39,7 @@ def read_json(body: bytes) -> Any:
     """The parsed body; None where it is no JSON. NaN and Infinity, which servers write too, are floats."""
     try:
         return json.loads(body)
-    except (ValueError, RecursionError):
+    except BAD_JSON:
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.probe.parsers.printed import Note, Notes, split_lines
 
 
@@ -96,7 +97,7 @@ def parse_docker_version(data: bytes) -> DockerVersion:
             continue
         try:
             document: Any = json.loads(line)
-        except (ValueError, RecursionError):
+        except BAD_JSON:
             continue
         return DockerVersion(client=_version_of(document, "Client"), server=_version_of(document, "Server"))
     return DockerVersion()

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.probe.parsers.printed import (
     Note,
     Notes,
@@ -236,7 +237,7 @@ def _find_document(data: bytes, notes: Notes) -> dict[str, Any] | None:
             break
         try:
             document, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError) as err:
+        except BAD_JSON as err:
             notes.add(number, f"not a JSON document: {err}")
             continue
         if text[end:].strip():

@@ -28,6 +28,8 @@ def spread(case: NodeCase, builder: WordBuilder) -> Spread:
         builder.add("data_parallel", sizes.dp, "copies")
     if sizes.ep > 1:
         builder.add("expert_parallel", sizes.ep, "each expert on one rank of so many")
+    if case.executor != "auto" and case.nodes < 2:
+        builder.add("executor", case.executor, "asked for", kind="asked")
     if case.nodes < 2:
         return Spread()
     return _spread_behind_proxy(case, builder) if sizes.dp > 1 else _spread_by_ray(case)

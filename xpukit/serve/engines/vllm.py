@@ -32,6 +32,8 @@ def spread(case: NodeCase, builder: WordBuilder) -> Spread:
         builder.add("data_parallel", sizes.dp, "copies behind one server")
     if sizes.ep > 1:
         builder.add("expert_parallel", True, "experts are shared over all ranks, not cut")
+    if case.executor != "auto" and case.nodes < 2:
+        builder.add("executor", case.executor, "asked for", kind="asked")
     if case.nodes < 2:
         return Spread()
     if _is_data_parallel(sizes, case.executor):

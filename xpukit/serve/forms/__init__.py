@@ -22,7 +22,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class FormOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a form is written. `models` are "HOST[:INSIDE]" directories; `log_file` gets the engine's output too."""
+    """How a form is written. `models` are "HOST[:INSIDE]" directories; `log_file` gets the engine's output too.
+
+    `balance`: how HAProxy shares out requests to several engines of a Compose file (leastconn, prefix, session), "none"
+    for a port each; the last `spare` engines start only while others are replaced.
+    `with_ui`: a page beside the engine (xpukit.serve.webui), its port published on `ui_address` (`ui_port` 0: its own).
+    """
 
     name: str = "xpukit"
     log_file: str = ""
@@ -31,6 +36,12 @@ class FormOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     cdi: bool = False
     restart: bool = True
     comments: bool = True
+    balance: str = "none"
+    balancer_image: str = ""
+    spare: int = 0
+    with_ui: str = ""
+    ui_address: str = "127.0.0.1"
+    ui_port: int = 0
 
 
 class FormFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,4 +102,9 @@ def render_form(name: str, plan: Plan, options: FormOptions) -> tuple[FormFile, 
             f"--form {form.NAME} needs an image, and none of {plan.engine.name} for this GPU is known",
             hint="--image NAME:TAG, or build one: xpukit build-image --list",
         )
-    return form.render(plan, options)
+    files = form.render(plan, options)
+    if not options.with_ui:
+        return files
+    from xpukit.serve.webui import list_page_files
+
+    return (*files, *list_page_files(plan, options, form.NAME))

@@ -8,11 +8,13 @@ from typing import Any
 from xpukit.container.run_options import RunOption
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormFile, FormOptions
+from xpukit.serve.forms.balancer import Balanced, is_balanced, plan_balancer
 from xpukit.serve.forms.container import ContainerLaunch, PassedVariable, list_containers, write_health_check
 from xpukit.serve.forms.heading import list_heading, list_reasons
 from xpukit.serve.forms.mounts import read_mount
 from xpukit.serve.forms.yaml_text import Noted, dump_yaml
 from xpukit.serve.plan_types import Plan
+from xpukit.serve.webui import find_page, find_server, plan_page
 
 NAME = "compose"
 SUMMARY = "a Compose file, for docker-compose 1.29 and docker compose v2"
@@ -22,8 +24,10 @@ _Service = dict[str, Any]
 
 
 def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
-    """One file a machine, a service a container."""
-    containers = list_containers(plan, options, restart=True)
+    """One file a machine, a service a container; several engines of one machine behind HAProxy where that is wanted."""
+    wanted = is_balanced(plan, options)
+    containers = list_containers(plan, options, restart=True, publish=not wanted)
+    balanced = plan_balancer(plan, containers, options) if wanted else None
     nodes = sorted({one.node for one in containers})
     files = []
     for node in nodes:
@@ -32,12 +36,19 @@ def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
         if len(nodes) > 1:
             head.append(f"# on machine {node} ({here[0].address}):\n")
         name = f"{options.name}-node{node}.compose.yaml" if len(nodes) > 1 else f"{options.name}.compose.yaml"
-        text = "".join(head) + dump_yaml(_write_file(here, options))
+        content = _write_file(here, options, balanced)
+        if options.with_ui:
+            _add_page(content["services"], plan, here, options, balanced)
+        text = "".join(head) + dump_yaml(content)
         files.append(FormFile(name=name, text=text))
+    if balanced is not None:
+        files.append(FormFile(name=balanced.config_name, text=balanced.config))
     return tuple(files)
 
 
-def _write_file(containers: Sequence[ContainerLaunch], options: FormOptions) -> Mapping[str, Any]:
+def _write_file(
+    containers: Sequence[ContainerLaunch], options: FormOptions, balanced: Balanced | None
+) -> dict[str, Any]:
     services: dict[str, Any] = {}
     volumes: dict[str, Any] = {}
     for one in containers:
@@ -50,8 +61,38 @@ def _write_file(containers: Sequence[ContainerLaunch], options: FormOptions) -> 
                 if reason.startswith("-")
             )
             notes = (*reasons, *(f"note: {note}" for note in one.run.notes))
-        services[one.name] = Noted(_write_service(one, options, volumes), notes)
+        service = _write_service(one, options, volumes)
+        if balanced is not None:
+            service["labels"] = balanced.labels[one.name]
+            if balanced.is_spare(one.name):
+                spare = "waits for xpukit rotate; all of it: docker compose --profile spare"
+                service["profiles"] = [Noted("spare", (spare,) if options.comments else ())]
+        services[one.name] = Noted(service, notes)
+    if balanced is not None:
+        services[balanced.name] = balanced.service
+        volumes[balanced.volume] = {"name": balanced.volume}
     return {"services": services, **({"volumes": volumes} if volumes else {})}
+
+
+def _add_page(
+    services: dict[str, Any],
+    plan: Plan,
+    here: Sequence[ContainerLaunch],
+    options: FormOptions,
+    balanced: Balanced | None,
+) -> None:
+    """The page beside the server, on the machine where that is; nothing for a page that is no service."""
+    main = find_server(plan)
+    server = next((one for one in here if main in one.launches), None)
+    if server is None:
+        return
+    name = balanced.name if balanced is not None else server.name
+    port = balanced.port if balanced is not None else main.port
+    inside = f"http://{name}:{port}/v1" if server.local else f"http://127.0.0.1:{port}/v1"
+    page = plan_page(plan, options, url=inside, host_network=not server.local, after=(name,))
+    service = find_page(options.with_ui).write_service(page)
+    if service:
+        services[f"{options.name}-ui"] = service
 
 
 def _write_service(one: ContainerLaunch, options: FormOptions, volumes: dict[str, Any]) -> _Service:
@@ -204,8 +245,11 @@ _WRITERS: Mapping[str, Callable[[_Service, Sequence[str], tuple[str, ...]], None
     "--rm": _skip,
 }
 
-_START = """if docker compose version >/dev/null 2>&1; then exec docker compose -f "$0" up; fi
-exec docker-compose -f "$0" up"""
+# Whoever ends it ends `up`, which stops the containers; `down` then takes them and their network away.
+_START = """trap : INT TERM
+if docker compose version >/dev/null 2>&1; then set -- docker compose -f "$0"; else set -- docker-compose -f "$0"; fi
+"$@" up; code=$?
+"$@" down; exit $code"""
 
 
 def start(names: Sequence[str]) -> tuple[str, ...]:

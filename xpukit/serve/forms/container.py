@@ -78,6 +78,7 @@ def list_containers(
     engine: EngineName = "docker",
     detach: bool | None = False,
     restart: bool = False,
+    publish: bool = True,
 ) -> tuple[ContainerLaunch, ...]:
     """All containers of a plan, machine by machine. `detach` None: where a machine has several."""
     found: list[ContainerLaunch] = []
@@ -85,7 +86,9 @@ def list_containers(
         groups = group_launches(part)
         for group in groups:
             background = len(groups) > 1 if detach is None else detach
-            found.append(contain_launch(plan, group, options, engine=engine, detach=background, restart=restart))
+            found.append(
+                contain_launch(plan, group, options, engine=engine, detach=background, restart=restart, publish=publish)
+            )
     return tuple(found)
 
 
@@ -129,7 +132,7 @@ def contain_launch(
             gpus=gpus if intel else (),
             nvidia=() if intel else tuple(gpu.index for gpu in gpus),
             name=name,
-            ports=(f"{_publish_on(plan)}:{main.port}",) if local and publish else (),
+            ports=(f"{publish_address(plan)}:{main.port}",) if local and publish else (),
             models=_list_models(plan, options) if main.role != "proxy" else (),
             volumes=(f"{_HUB_VOLUME}:{_HUB_DIR}",) if is_from_hub(plan) and main.role != "proxy" else (),
             env=tuple(f"{one.name}={one.value}" for one in fixed),
@@ -278,7 +281,7 @@ def _find_health_port(plan: Plan, launch: Launch) -> int | None:
     return launch.port if served and plan.engine.name in fact.engines else None
 
 
-def _publish_on(plan: Plan) -> str:
+def publish_address(plan: Plan) -> str:
     """The host's address that the port is published on: this machine only, unless asked otherwise."""
     asked = plan.request.host
     return "0.0.0.0" if asked in _ANY else asked if asked and asked != "localhost" else _LOOPBACK

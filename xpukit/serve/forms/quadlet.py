@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xpukit.core.errors import UsageError
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormFile, FormOptions
 from xpukit.serve.forms.container import ContainerLaunch, list_containers, write_health_check
@@ -39,6 +40,12 @@ _OWN = ("--rm", "--detach", "--restart")
 def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
     """A file a container, and one for values that are passed."""
     containers = list_containers(plan, options, engine="podman")
+    if any("" in one.run.arguments for one in containers):
+        # Seen with Podman 5.4: an empty word ends Exec= for its generator.
+        raise UsageError(
+            "Quadlet drops an empty word of a command and all after it",
+            hint="write a flag and its empty value as one word (--flag=), or --form systemd",
+        )
     files = [_write_file(plan, one, options) for one in containers]
     return (*files, *write_environment_file((variable for one in containers for variable in one.passed), options))
 

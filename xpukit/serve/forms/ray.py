@@ -1,4 +1,4 @@
-"""Several machines joined by Ray, the engine installed on each: a script a machine, and one that ends it."""
+"""Several machines joined by Ray, the engine installed on each: a script a machine, one for before, one for the end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from xpukit.core.errors import UsageError
 from xpukit.serve.forms import FormFile, FormOptions
-from xpukit.serve.forms.machines import list_machines
+from xpukit.serve.forms.machines import list_machines, write_preflight
 from xpukit.serve.forms.quoting import quote_word
 from xpukit.serve.forms.scripts import name_ids, write_machine_scripts
 from xpukit.serve.plan_types import Plan
 
 NAME = "ray"
-SUMMARY = "several machines joined by Ray: a script for each, and one to end it"
+SUMMARY = "several machines joined by Ray: a script for each, one before, and one to end it"
 ALIASES = ()
 NEEDS_IMAGE = False
 
@@ -27,7 +27,11 @@ def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
         hint = "--nodes A,B with --executor ray; --form shell writes what this plan starts"
         raise UsageError("this plan starts no Ray: its machines do without, or there is one only", hint=hint)
     files = write_machine_scripts(plan, options, keep_ids=True)
-    return (*files, FormFile(name=f"{options.name}-teardown.sh", text=_write_end(options), executable=True))
+    return (
+        *files,
+        write_preflight(plan, options, "ray"),
+        FormFile(name=f"{options.name}-teardown.sh", text=_write_end(options), executable=True),
+    )
 
 
 def _write_end(options: FormOptions) -> str:

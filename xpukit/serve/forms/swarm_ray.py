@@ -15,7 +15,7 @@ from xpukit.serve.forms import FormFile, FormOptions
 from xpukit.serve.forms.container import ContainerLaunch, contain_launch, group_launches, is_plain_name, name_container
 from xpukit.serve.forms.docker import comment_container, write_command
 from xpukit.serve.forms.heading import list_heading
-from xpukit.serve.forms.machines import MachinePart, list_machines
+from xpukit.serve.forms.machines import MachinePart, list_machines, write_preflight
 from xpukit.serve.forms.quoting import quote_word
 from xpukit.serve.plan_types import Flag, Launch, Plan, Variable
 
@@ -28,7 +28,7 @@ _FIND_OWN = f"{_OWN}=$(python3 -c 'import socket; print(socket.gethostbyname(soc
 
 
 def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
-    """A script for each machine and one that ends it all. Raises UsageError for a plan of one machine."""
+    """A script for each machine, one for before, one for the end. Raises UsageError for a plan of one machine."""
     parts = list_machines(plan)
     if len(parts) < 2:
         raise UsageError("this plan is for one machine", hint="--nodes A,B plans for several; --form docker for one")
@@ -36,9 +36,14 @@ def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
         raise UsageError(f"--name {options.name!r} is no name for a host", hint="small letters, digits and hyphens")
     contained = [[_contain(plan, part, group, parts, options) for group in group_launches(part)] for part in parts]
     files = [
-        _write_machine(plan, part, parts[0].address, here, options) for part, here in zip(parts, contained, strict=True)
+        _write_machine(plan, part, parts[0].address, parts[1].address, here, options)
+        for part, here in zip(parts, contained, strict=True)
     ]
-    return (*files, _write_end(options, [one.name for here in contained for one in here]))
+    return (
+        *files,
+        write_preflight(plan, options, "swarm"),
+        _write_end(options, [one.name for here in contained for one in here]),
+    )
 
 
 def _contain(
@@ -101,12 +106,12 @@ def _rename(text: str, names: Mapping[str, str]) -> str:
 
 
 def _write_machine(
-    plan: Plan, part: MachinePart, head: str, containers: Sequence[ContainerLaunch], options: FormOptions
+    plan: Plan, part: MachinePart, head: str, peer: str, containers: Sequence[ContainerLaunch], options: FormOptions
 ) -> FormFile:
-    """`head`: the address at which the swarm's manager is joined."""
+    """`head`: the address at which the swarm's manager is joined; `peer`: another machine's, to find the way there."""
     lines = ["#!/bin/bash", *([f"# {line}" for line in list_heading(plan)] if options.comments else [])]
     lines.append(f"# on machine {part.node} ({part.address}):")
-    lines += ["set -eu", *_join_swarm(part, head, options)]
+    lines += ["set -eu", *_join_swarm(part, head, peer, options)]
     for one in containers:
         if options.comments:
             lines += comment_container(one)
@@ -118,16 +123,26 @@ def _write_machine(
     return FormFile(name=f"{options.name}-node{part.node}.sh", text="\n".join(lines) + "\n", executable=True)
 
 
-def _join_swarm(part: MachinePart, head: str, options: FormOptions) -> list[str]:
+def _join_swarm(part: MachinePart, head: str, peer: str, options: FormOptions) -> list[str]:
     state = "\"$(docker info --format '{{.Swarm.LocalNodeState}}')\""
     network = quote_word(options.name)
     if part.node == 0:
-        make = f"docker network create --driver overlay --attachable {network} >/dev/null"
+        made = 'docker network create --driver overlay --attachable --opt com.docker.network.driver.mtu="$mtu"'
+        found = f"getent ahosts {quote_word(peer)} | awk 'NR == 1 {{ print $1 }}'"
         return [
             f"if [ {state} != active ]; then",
             f"  docker swarm init --advertise-addr {quote_word(part.address)} >/dev/null",
             "fi",
-            f"docker network inspect {network} >/dev/null 2>&1 || {make}",
+            *(
+                ["# Docker takes every network for one of 1500 bytes; VXLAN's 50 are its to take off."]
+                if options.comments
+                else []
+            ),
+            f"if ! docker network inspect {network} >/dev/null 2>&1; then",
+            f"""  device=$(ip -o route get "$({found})" | sed 's/.* dev \\([^ ]*\\) .*/\\1/')""",
+            r"""  mtu=$(ip -o link show dev "$device" | sed 's/.* mtu \([0-9]*\) .*/\1/')""",
+            f"  {made} {network} >/dev/null",
+            "fi",
             'echo "for the other machines: SWARM_TOKEN=$(docker swarm join-token --quiet worker)"',
         ]
     text = "is not set: the script of the first machine prints it"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from xpukit import __version__
-from xpukit.core.errors import UnrecordedQuestionError, UsageError, XpukitError
+from xpukit.core.errors import UnrecordedQuestionError, XpukitError
 from xpukit.facts.engines import list_engines
 from xpukit.serve.forms import FormFile, FormOptions, render_form
 from xpukit.serve.model_types import Guess, Model
@@ -200,7 +200,7 @@ def answer_request(desk: Desk, request: ServeRequest, output: Output) -> Answer:
     if plan.memory.fits:
         try:
             files = render_form(output.form, plan, _make_form_options(request, output))
-        except UsageError as err:
+        except XpukitError as err:
             form_error = _complain(err)
     return Answer(line=line, files=files, form_error=form_error, plan=_show(plan), options=options)
 
@@ -216,6 +216,8 @@ def _make_form_options(request: ServeRequest, output: Output) -> FormOptions:
         models=output.model_dir,
         privileged=output.privileged,
         cdi=output.cdi,
+        # As the command line does.
+        balance="leastconn",
     )
 
 

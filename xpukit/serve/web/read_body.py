@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.core.json_document import BAD_JSON
 from xpukit.serve.request import ServeRequest
 from xpukit.serve.request_words import FIELDS, Output
 
@@ -25,7 +26,7 @@ def read_body(data: bytes, given: ServeRequest) -> tuple[ServeRequest, Output]:
     """
     try:
         document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+    except BAD_JSON as err:
         raise UsageError(f"not JSON: {err}", hint="send an object of choices, as the page does") from err
     if not isinstance(document, dict):
         raise UsageError("not a JSON object", hint="send an object of choices, as the page does")

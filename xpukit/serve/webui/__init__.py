@@ -16,20 +16,13 @@ from typing import Any, Protocol
 import msgspec
 
 from xpukit.core.errors import UsageError
-from xpukit.serve.forms import FormFile
-from xpukit.serve.plan_types import Plan
+from xpukit.serve.forms import FormFile, FormOptions
+from xpukit.serve.plan_types import Launch, Plan
 
-LOOPBACK = "127.0.0.1"
+_FORMS_WITH_SERVICES = ("compose",)
+_ANY_ADDRESS = ("", "0.0.0.0", "::", "*")
 # Tasks whose endpoint answers chat requests.
 _CHAT_TASKS = ("generate", "chat", "ocr", "image", "video", "audio", "omni")
-
-
-class UiOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was asked: the page's name, the address its port is published on, and the port (0: its own)."""
-
-    name: str = ""
-    address: str = LOOPBACK
-    port: int = 0
 
 
 class UiPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,28 +79,27 @@ def find_page(name: str) -> UiModule:
 
 def plan_page(
     plan: Plan,
-    options: UiOptions,
+    options: FormOptions,
     *,
     url: str,
     host_network: bool = False,
     after: Sequence[str] = (),
-    comments: bool = True,
 ) -> UiPage:
     """The page for this plan's endpoint. Raises UsageError for a model that cannot chat and for a bad address."""
-    module = find_page(options.name)
+    module = find_page(options.with_ui)
     if plan.model.task not in _CHAT_TASKS:
         raise UsageError(
             f"--with-ui {module.NAME}: {plan.model.id} is for {plan.model.task}, and the page is for chat",
             hint="xpukit check URL shows what such an endpoint answers",
         )
     try:
-        address = ipaddress.ip_address(options.address)
+        address = ipaddress.ip_address(options.ui_address)
     except ValueError:
         hint = "an address of this machine, for example 127.0.0.1 or 0.0.0.0"
-        raise UsageError(f"--ui-address {options.address!r} is not an address", hint=hint) from None
+        raise UsageError(f"--ui-address {options.ui_address!r} is not an address", hint=hint) from None
     if not address.is_loopback and not module.HAS_USERS:
         raise UsageError(
-            f"{module.NAME} knows no users: it is not opened to {options.address}",
+            f"{module.NAME} knows no users: it is not opened to {options.ui_address}",
             hint="leave it on 127.0.0.1 and reach it with ssh -L, or put a proxy that asks for a password before it",
         )
     return UiPage(
@@ -116,8 +108,31 @@ def plan_page(
         model=plan.request.served_name,
         key=plan.request.api_key_env,
         address=str(address),
-        port=options.port or module.PORT,
+        port=options.ui_port or module.PORT,
         host_network=host_network,
         after=tuple(after),
-        comments=comments,
+        comments=options.comments,
     )
+
+
+def list_page_files(plan: Plan, options: FormOptions, form: str) -> tuple[FormFile, ...]:
+    """The files of a page that is no service; the page asks the server of this plan on this machine.
+
+    Raises UsageError for a page that is a service, in a form without services.
+    """
+    module = find_page(options.with_ui)
+    host = plan.request.host
+    shown = "127.0.0.1" if host in _ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    page = plan_page(plan, options, url=f"http://{shown}:{find_server(plan).port}/v1")
+    if module.write_service(page) and form not in _FORMS_WITH_SERVICES:
+        hint = f"--form {_FORMS_WITH_SERVICES[0]}, or start the page's image yourself: docs/serve-ui.md"
+        raise UsageError(
+            f"--with-ui {module.NAME} is a container beside the engine, and --form {form} has none", hint=hint
+        )
+    return module.write_files(page)
+
+
+def find_server(plan: Plan) -> Launch:
+    """The process that clients talk to: the proxy in front of engines, else the first engine of the first machine."""
+    servers = [launch for launch in plan.launches if launch.role in ("proxy", "engine")]
+    return min(servers, key=lambda launch: (launch.role != "proxy", launch.node))

@@ -1,7 +1,7 @@
 """ComfyUI with a node and a workflow that ask the endpoint: a script that sets it up, beside the form's files.
 
-The set-up follows the guide of the vendor (intel/llm-scaler, vllm/webui/multimodal_comfyui/README.md, read 2026-11-21) but
-for the model: there ComfyUI loads it, here it stays behind the endpoint.
+The set-up follows the vendor's guide (intel/llm-scaler, vllm/webui/multimodal_comfyui/README.md, read 2026-11-21), but
+not for the model: there ComfyUI loads it, here it stays behind the endpoint.
 """
 
 from __future__ import annotations

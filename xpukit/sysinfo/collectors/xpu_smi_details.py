@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.sysinfo import load_inquiry
 from xpukit.sysinfo.collector import GPU_LANE, Asker, Collector
 
@@ -50,7 +51,7 @@ def read_device_ids(out: bytes) -> tuple[str, ...]:
     """Numbers of the devices in the JSON of `xpu-smi discovery`; what is no such JSON has none."""
     try:
         document: Any = msgspec.json.decode(out[max(out.find(b"{"), 0) :])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_JSON:
         return ()
     listed = document.get("device_list") if isinstance(document, dict) else None
     if not isinstance(listed, list):

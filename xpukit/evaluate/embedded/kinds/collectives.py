@@ -26,9 +26,10 @@ class OneCclTransport:
         self._gpu = mode != "cpu"
         self.memory: Memory = HostMemory()
         if self._gpu:
-            # Every rank sees all GPUs, in rank order: peers must be visible to be reached.
-            self.memory = DeviceMemory(group.rank, group.size)
-            library.set_device(group.rank)
+            # Every rank sees all GPUs of its host, in rank order: peers must be visible to be reached.
+            local, ranks_here = group.place
+            self.memory = DeviceMemory(local, ranks_here)
+            library.set_device(local)
         identity = group.broadcast(library.create_unique_id() if group.rank == 0 else None)
         self._communicator = library.create_communicator(identity, group.size, group.rank)
         self._about = f"oneCCL {library.version}, {group.library}, {self.memory.label}"

@@ -1,0 +1,1 @@
+"""What runs outside xpukit's own Python to reach many machines."""

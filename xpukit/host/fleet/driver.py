@@ -1,0 +1,500 @@
+"""`RAY-PYTHON driver.py`: one task per host through Ray, results into a folder, an event a line on standard output.
+
+Run by the Python that has Ray, which need not have xpukit: only Ray and the standard library are used. Request (JSON)
+on standard input, as `xpukit.operate.fleet.ray_run.DriverRequest` writes it. Which task runs where and when, what is
+carried between machines and which machine is gone is Ray's business; over ssh only `ray start` is run. A host's part of
+Ray ends when its ssh session ends, so that nothing stays even after this process was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+_TICK_S = 0.3
+_LOOK_S = 2.0
+_JOIN_S = 150.0
+_GRACE_S = 45.0
+_STOP_S = 12.0
+_STORE_BYTES = 256 << 20
+# Ray's own defaults need a minute to see that a cable was pulled; a loaded host still answers within 5 s.
+_HEALTH = {
+    "RAY_health_check_period_ms": "3000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "4",
+}
+# More than half of what Ray gives each node: two of our tasks never share a host, and others may still pin theirs.
+_NODE_SHARE = 0.6
+
+
+def say(event: str, **content: Any) -> None:
+    """One line, whole."""
+    sys.stdout.write(json.dumps({"event": event, **content}) + "\n")
+    sys.stdout.flush()
+
+
+class Failed(Exception):
+    """Nothing can be done at all."""
+
+
+def look_at_host(request: dict[str, Any], package: bytes) -> dict[str, Any]:
+    """The task: runs on the host, in a folder of its own; what the program wrote comes back."""
+    import base64
+    import contextlib
+    import os
+    import shutil
+    import signal
+    import subprocess
+    import tempfile
+    import time
+    import zipfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp(prefix="xpukit-fleet-"))
+    try:
+        env = dict(os.environ)
+        # Ray sets these for its workers; a measurement wants what the machine has.
+        try:
+            before = dict(
+                line.split("=", 1)
+                for line in Path(f"/proc/{os.getppid()}/environ").read_text(errors="replace").split("\0")
+                if "=" in line
+            )
+        except OSError:
+            before = {}
+        steered = ("OMP_NUM_THREADS", "ONEAPI_DEVICE_SELECTOR", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD")
+        for name in [*steered, *(name for name in env if name.startswith("RAY_"))]:
+            env.pop(name, None)
+            if name in before and not name.startswith("RAY_"):
+                env[name] = before[name]
+        for name, text in request["files"].items():
+            (folder / name).write_bytes(base64.b64decode(text))
+        program = list(request["program"])
+        if package:
+            (folder / "package.zip").write_bytes(package)
+            with zipfile.ZipFile(folder / "package.zip") as archive:
+                archive.extractall(folder / "package")
+            env["PYTHONPATH"] = str(folder / "package")
+            env["PYTHONDONTWRITEBYTECODE"] = "1"
+        elif not shutil.which(program[0]):
+            program = [next((one for one in request["else"] if shutil.which(one)), program[0])]
+
+        # A task that is ended takes its program with it.
+        tied = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+
+        def ask(argv: list[str], limit_s: float) -> tuple[int, str]:
+            with (folder / ".out").open("wb") as out, (folder / ".err").open("wb") as err:
+                try:
+                    process = subprocess.Popen(
+                        [*tied, *program, *argv],
+                        cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                        start_new_session=True,
+                    )  # fmt: skip
+                except OSError as problem:
+                    return 127, f"{program[0]}: {problem.strerror}"
+                try:
+                    return process.wait(timeout=limit_s), ""
+                except subprocess.TimeoutExpired:
+                    return 124, f"no end within {limit_s:g} s"
+                finally:
+                    for number in (signal.SIGTERM, signal.SIGKILL):
+                        if process.poll() is None:
+                            with contextlib.suppress(OSError):
+                                os.killpg(process.pid, number)
+                            with contextlib.suppress(subprocess.TimeoutExpired):
+                                process.wait(timeout=10)
+
+        code, problem = ask(["--version"], 60)
+        version = (folder / ".out").read_text(errors="replace").strip()
+        if code or version != request["version"]:
+            said = (folder / ".err").read_text(errors="replace").strip()[-300:]
+            why = problem or (said if code else f"{version} there, {request['version']} here")
+            return {"rc": 127, "why": f"{' '.join(program)} --version: {why}", "seconds": 0.0, "files": {}}
+        started = time.monotonic()
+        code, problem = ask(request["argv"], request["limit_s"])
+        seconds = time.monotonic() - started
+        files: dict[str, bytes] = {}
+        room = int(request["most_bytes"])
+        for name, pattern in ((".out", ""), (".err", ""), *(("", one) for one in request["collect"])):
+            for path in [folder / name] if name else sorted(folder.glob(pattern)):
+                if path.is_file() and not path.is_symlink() and path.stat().st_size <= room:
+                    room -= path.stat().st_size
+                    files[str(path.relative_to(folder))] = path.read_bytes()
+        return {"rc": code, "why": problem, "seconds": round(seconds, 3), "files": files}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Link:
+    """A host's part of Ray, held by an ssh session."""
+
+    def __init__(self, host: dict[str, Any], argv: list[str], token: str) -> None:
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the object)
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        self.since = time.monotonic()
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(token.encode() + b"\n")
+            self.process.stdin.flush()
+
+    def read_end(self) -> str:
+        """Why it ended, in its last words."""
+        self.log.seek(0)
+        lines = [line.strip() for line in self.log.read()[-20000:].decode(errors="replace").splitlines()]
+        lines = [line for line in lines if line and not line.startswith(("--", "Local node IP"))]
+        errors = [line for line in lines if "rror" in line or "denied" in line or "not found" in line]
+        return (errors or lines or ["no word"])[-1][:300]
+
+    def close(self) -> None:
+        """The other side sees the end of its input, and ends Ray there."""
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
+    def wait(self, until: float) -> None:
+        """Until the session is over, or by force."""
+        try:
+            self.process.wait(timeout=max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+# The token comes first on standard input, so that it stands in no list of processes; the end of the input is the end.
+_JOIN = r"""
+read -r RAY_AUTH_TOKEN || exit 1
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="$2"
+set -- "$1" "$2" "$3" "$4" $SSH_CONNECTION
+export XPUKIT_FLEET_PART="$2 $4"
+ray= end= made= tries=3
+mkdir -m 700 "$RAY_TMPDIR" 2>/dev/null && made=1
+# Agents of a Ray that lost its head outlive it: whatever was started here carries the variable.
+sweep() {
+  for one in /proc/[0-9]*; do
+    grep -qsF "XPUKIT_FLEET_PART=$XPUKIT_FLEET_PART" "$one/environ" && kill -KILL "${one#/proc/}" 2>/dev/null
+  done
+  [ -z "$made" ] || rm -rf "$RAY_TMPDIR"
+}
+trap sweep EXIT
+command -v "$1" >/dev/null || { echo "error: $1: not found on this host (--remote-ray PATH)"; exit 127; }
+exec 3<&0 </dev/null
+(cat <&3 >/dev/null; kill -TERM $$ 2>/dev/null) &
+trap 'end=1; [ -z "$ray" ] || kill -TERM "$ray" 2>/dev/null' TERM
+# Ray gives a busy machine 30 s to start, and then gives up.
+while [ -z "$end" ] && [ "$tries" -gt 0 ]; do
+  tries=$((tries - 1)) began=$(date +%s)
+  "$1" start --block --disable-usage-stats --num-cpus=0 --object-store-memory=STORE \
+    --address="$3" --node-ip-address="$7" --resources="$4" &
+  ray=$!
+  wait "$ray"
+  code=$?
+  [ -z "$end" ] || wait "$ray"
+  [ $(($(date +%s) - began)) -lt 60 ] || break
+done
+exit "$code"
+""".replace("STORE", str(_STORE_BYTES))
+
+
+class OwnCluster:
+    """Ray brought up for this run: the head here, without resources, and a part on each host over ssh."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._request = request
+        self._token = secrets.token_hex(32)
+        self._links: dict[str, Link] = {}
+        self._closed: list[Link] = []
+        self.folder = Path(request["scratch"])
+        self.address = ""
+        self._head: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """The head. Raises Failed."""
+        ray = self._request["ray"]
+        own = self._request["head_address"] or self._find_own_address()
+        with socket.socket() as probe:
+            probe.bind((own, 0))
+            port = probe.getsockname()[1]
+        self.address = f"{own}:{port}"
+        os.environ.update(
+            RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=self._token, RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=str(self.folder)
+        )
+        os.environ.update({name: value for name, value in _HEALTH.items() if name not in os.environ})
+        log = (self.folder / "head.log").open("wb")
+        argv = [
+            ray, "start", "--head", "--block", f"--port={port}", f"--node-ip-address={own}", "--num-cpus=0",
+            "--include-dashboard=false", "--disable-usage-stats", f"--object-store-memory={_STORE_BYTES}",
+        ]  # fmt: skip
+        with log:
+            self._head = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + _JOIN_S
+        while True:
+            if self._head.poll() is not None or time.monotonic() > until:
+                lines = (self.folder / "head.log").read_text(errors="replace").strip().splitlines()
+                raise Failed(f"Ray's head does not start: {(lines or ['no word'])[-1][:300]}")
+            with contextlib.suppress(OSError), socket.create_connection((own, port), timeout=1):
+                return
+            time.sleep(_TICK_S)
+
+    def _find_own_address(self) -> str:
+        """The address from which the first host is reached."""
+        target = self._request["hosts"][0]["ssh"]
+        shown = subprocess.run(
+            [*self._request["ssh"], "-G", target], capture_output=True, text=True, timeout=20, check=False
+        )
+        name = next((line.split()[1] for line in shown.stdout.splitlines() if line.startswith("hostname ")), target)
+        try:
+            family, kind, _, _, place = socket.getaddrinfo(name, 22, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.connect(place)
+                return str(probe.getsockname()[0])
+        except OSError as err:
+            raise Failed(f"{name}: no way to it: {err} (--head-address names this machine's address)") from err
+
+    def join(self, host: dict[str, Any]) -> None:
+        """Begin to bring a host in."""
+        resources = json.dumps({host["resource"]: 1})
+        words = ["sh", "-c", _JOIN, "xpukit", self._request["remote_ray"], str(self.folder), self.address, resources]
+        argv = [*self._request["ssh"], "-T", host["ssh"], shlex.join(words)]
+        self._links[host["name"]] = Link(host, argv, self._token)
+
+    def find_problem(self, name: str, *, joined: bool) -> str:
+        """Why a host cannot be worked with any more, "" while it can."""
+        link = self._links.get(name)
+        if link is None:
+            return ""
+        if link.process.poll() is not None:
+            return f"{'its ssh session ended' if joined else 'could not join'}: {link.read_end()}"
+        if not joined and time.monotonic() - link.since > _JOIN_S:
+            return f"did not join Ray within {_JOIN_S:.0f} s: {link.read_end()}"
+        return ""
+
+    def leave(self, name: str) -> None:
+        """End a host's part."""
+        link = self._links.pop(name, None)
+        if link is not None:
+            link.close()
+            self._closed.append(link)
+
+    def stop(self) -> None:
+        """End all that was started, here and there."""
+        for name in list(self._links):
+            self.leave(name)
+        until = time.monotonic() + _STOP_S
+        for link in self._closed:
+            link.wait(until)
+        if self._head is not None:
+            self._head.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._head.wait(timeout=_STOP_S)
+            self._head.kill()
+
+
+class Fleet:
+    """The hosts of a run, each on its way: waiting, joining, running, over."""
+
+    def __init__(self, request: dict[str, Any], own: OwnCluster | None) -> None:
+        import ray
+
+        self._ray = ray
+        self._request = request
+        self._own = own
+        self._waiting = list(request["hosts"])
+        self._joining: dict[str, dict[str, Any]] = {}
+        self._running: dict[Any, dict[str, Any]] = {}
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._looked = 0.0
+        self._task = ray.remote(num_cpus=0, max_retries=0)(look_at_host)
+        package = Path(request["package"]).read_bytes() if request["package"] else b""
+        self._package = ray.put(package)
+        self._plain = {
+            name: request[name]
+            for name in ("program", "else", "argv", "files", "version", "limit_s", "collect", "most_bytes")
+        }
+
+    def run(self) -> None:
+        """To the end of the last host."""
+        while self._waiting or self._joining or self._running:
+            while self._waiting and len(self._joining) + len(self._running) < self._request["at_once"]:
+                host = self._waiting.pop(0)
+                self._joining[host["name"]] = host
+                if self._own is not None:
+                    self._own.join(host)
+            self._look_at_nodes()
+            self._submit_joined()
+            self._take_results()
+            self._give_up()
+
+    def _look_at_nodes(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_S and not (self._joining and self._own is None):
+            return
+        self._nodes = {node["NodeID"]: node for node in self._ray.nodes()}
+        self._looked = time.monotonic()
+
+    def _find_node(self, host: dict[str, Any]) -> dict[str, Any] | None:
+        alive = [node for node in self._nodes.values() if node["Alive"]]
+        if self._own is not None:
+            return next((node for node in alive if host["resource"] in node["Resources"]), None)
+        wanted = {host["name"], host["address"]}
+        return next(
+            (node for node in alive if wanted & {node["NodeManagerAddress"], node["NodeManagerHostname"]}), None
+        )
+
+    def _submit_joined(self) -> None:
+        for name, host in list(self._joining.items()):
+            node = self._find_node(host)
+            if node is None:
+                continue
+            del self._joining[name]
+            resource: dict[str, float] = (
+                {host["resource"]: 1.0} if self._own else {f"node:{node['NodeManagerAddress']}": _NODE_SHARE}
+            )
+            for wanted, amount in self._request["hold"].items():
+                there = node["Resources"].get(wanted, 0.0)
+                resource[wanted] = there if amount == "all" else float(amount)
+            resource = {key: amount for key, amount in resource.items() if amount}
+            cpus = resource.pop("CPU", 0)
+            gpus = resource.pop("GPU", 0)
+            options = {"num_cpus": cpus, "num_gpus": gpus, "resources": resource}
+            reference = self._task.options(**options).remote(self._plain, self._package)
+            self._running[reference] = {**host, "node": node["NodeID"], "since": time.monotonic()}
+            say("running", host=name, address=node["NodeManagerAddress"], resources=resource)
+
+    def _take_results(self) -> None:
+        if not self._running:
+            time.sleep(_TICK_S)
+            return
+        ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_TICK_S)
+        for reference in ended:
+            host = self._running.pop(reference)
+            try:
+                answer = self._ray.get(reference)
+            except Exception as err:
+                lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+                self._lose(host, f"{type(err).__name__}: {(lines or ['no word'])[0][:300]}")
+                continue
+            self._keep(host, answer)
+            self._leave(host["name"])
+
+    def _keep(self, host: dict[str, Any], answer: dict[str, Any]) -> None:
+        folder = Path(self._request["arriving"]) / host["folder"]
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, content in answer["files"].items():
+            path = folder / name
+            # A host says what its files are called: none leaves its folder.
+            if not path.resolve().is_relative_to(folder.resolve()):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        say(
+            "ended",
+            host=host["name"],
+            rc=answer["rc"],
+            why=answer["why"],
+            seconds=answer["seconds"],
+            folder=str(folder),
+        )
+
+    def _give_up(self) -> None:
+        """Hosts that are gone, or that do not come."""
+        for name, host in list(self._joining.items()):
+            if self._own is not None:
+                problem = self._own.find_problem(name, joined=False)
+            else:
+                problem = "no machine of the Ray cluster has this name or address" if self._looked else ""
+            if problem:
+                del self._joining[name]
+                self._lose(host, problem)
+        for reference, host in list(self._running.items()):
+            node = self._nodes.get(host["node"])
+            problem = "" if node is None or node["Alive"] else "Ray lost the machine"
+            if self._own is not None:
+                problem = problem or self._own.find_problem(host["name"], joined=True)
+            waited = time.monotonic() - host["since"]
+            if not problem and self._own is not None and waited > self._request["limit_s"] + _GRACE_S + 60:
+                problem = f"no answer within {waited:.0f} s"
+            if problem:
+                with contextlib.suppress(Exception):
+                    self._ray.cancel(reference, force=True)
+                del self._running[reference]
+                self._lose(host, problem)
+
+    def _lose(self, host: dict[str, Any], why: str) -> None:
+        say("lost", host=host["name"], why=why)
+        self._leave(host["name"])
+
+    def _leave(self, name: str) -> None:
+        if self._own is not None:
+            self._own.leave(name)
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def serve(request: dict[str, Any]) -> None:
+    """Do the whole run. Raises Failed."""
+    own = OwnCluster(request) if not request["address"] else None
+    try:
+        if own is not None:
+            own.start()
+        try:
+            import ray
+        except ImportError as err:
+            raise Failed(f"{sys.executable} has no Ray: {err}") from err
+        try:
+            ray.init(
+                address=own.address if own else request["address"],
+                log_to_driver=False, logging_level="ERROR", configure_logging=False, namespace="xpukit",
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError, OSError) as err:
+            raise Failed(f"no Ray cluster at {request['address'] or 'the head'}: {str(err).splitlines()[0]}") from err
+        say("cluster", address=own.address if own else request["address"], ray=ray.__version__, own=own is not None)
+        if request["list"]:
+            alive = [node for node in ray.nodes() if node["Alive"]]
+            found = [{"name": node["NodeManagerHostname"], "address": node["NodeManagerAddress"]} for node in alive]
+            say("nodes", nodes=found)
+            return
+        Fleet(request, own).run()
+    finally:
+        if own is not None:
+            # First the driver: it would complain about machines that leave.
+            if "ray" in sys.modules:
+                with contextlib.suppress(Exception):
+                    sys.modules["ray"].shutdown()
+            own.stop()
+
+
+def main() -> int:
+    """Serve one request. Exit 0 when every host was dealt with, 3 when there is no cluster."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    request = json.loads(sys.stdin.buffer.read())
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        serve(request)
+    except Failed as err:
+        say("failed", why=str(err))
+        return 3
+    say("done")
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,1 @@
+"""The longest request that really serves: tried, read, adjusted, verified."""

@@ -1,0 +1,1 @@
+"""A bounded, resumable load that goes on until something gets worse."""
