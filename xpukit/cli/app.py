@@ -5,62 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xpukit import __version__
-from xpukit.cli import (
-    baseline,
-    bench,
-    build_image,
-    build_image_diff,
-    cdi,
-    check,
-    compare,
-    doctor,
-    evaluate,
-    exporter,
-    fleet,
-    install,
-    monitor,
-    probe,
-    rotate,
-    run_image,
-    serve,
-    sysinfo,
-)
+from xpukit.cli.commands import COMMANDS, add_command, add_name
 from xpukit.cli.session import Session, current_session, reset_session
 from xpukit.core.errors import ExitCode, UnrecordedQuestionError, XpukitError
-
-app = typer.Typer(
-    name="xpukit",
-    help="From a bare Intel XPU server to a verified, tuned LLM endpoint, with evidence at each step.",
-    no_args_is_help=True,
-    # Plain help: it is read in logs and over serial lines, and rich would double the start-up time.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("probe", help=probe.HELP)(probe.probe)
-app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
-app.command("compare", help=compare.HELP)(compare.compare)
-app.command("doctor", help=doctor.HELP)(doctor.doctor)
-app.command("serve", help=serve.HELP)(serve.serve)
-app.add_typer(bench.app, name="bench", help=bench.GROUP_HELP)
-app.command("check", help=check.HELP)(check.check)
-app.command("rotate", help=rotate.HELP)(rotate.rotate)
-app.command("run-image", help=run_image.HELP)(run_image.run_image)
-app.command("cdi", help=cdi.HELP)(cdi.cdi)
-app.command("exporter", help=exporter.HELP)(exporter.exporter)
-app.add_typer(fleet.app, name="fleet", help=fleet.HELP)
-app.add_typer(monitor.app, name="monitor", help=monitor.HELP)
-app.add_typer(install.app, name="install", help=install.HELP)
-app.add_typer(baseline.app, name="baseline", help=baseline.HELP)
-app.add_typer(sysinfo.app, name="sysinfo", help=sysinfo.HELP)
-build_image.app.command("diff", help=build_image_diff.HELP)(build_image_diff.build_image_diff)
-app.add_typer(build_image.app, name="build-image", help=build_image.HELP)
+from xpukit.host.terminal import is_completing
 
 
 def _print_version(value: bool) -> None:
@@ -69,7 +24,6 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def take_globals(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
@@ -101,6 +55,31 @@ def take_globals(
     session.no_color = no_color
 
 
+@cache
+def build_tree(wanted: frozenset[str]) -> typer.Typer:
+    """The commands; of those not in `wanted` only the names."""
+    tree = typer.Typer(
+        name="xpukit",
+        help="From a bare Intel XPU server to a verified, tuned LLM endpoint, with evidence at each step.",
+        no_args_is_help=True,
+        # Plain help: it is read in logs and over serial lines, and rich would double the start-up time.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    tree.callback()(take_globals)
+    for command in COMMANDS:
+        add = add_command if command.name in wanted else add_name
+        add(tree, command)
+    return tree
+
+
+def _find_wanted(argv: Sequence[str]) -> frozenset[str]:
+    """Every command that is named anywhere: an option's value may look like one."""
+    names = frozenset(command.name for command in COMMANDS)
+    return names if is_completing() else names.intersection(argv)
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command line; the exit code of docs/exit-codes.md."""
     session = reset_session()
@@ -120,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
 def _invoke(session: Session, argv: list[str]) -> int:
     try:
         try:
-            result = app(argv, standalone_mode=False, prog_name="xpukit")
+            result = build_tree(_find_wanted(argv))(argv, standalone_mode=False, prog_name="xpukit")
         finally:
             session.close()
         return int(result) if isinstance(result, int) else int(ExitCode.OK)

@@ -10,7 +10,6 @@ import typer
 from xpukit.cli.session import FromOption, JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
-HELP = "Reference values: check files, show which row a device gets and why, record from runs."
 LINT_SCHEMA = "xpukit.baseline-lint/1"
 SHOW_SCHEMA = "xpukit.baseline/1"
 

@@ -12,7 +12,6 @@ from xpukit.cli.build_image_group import BuildCommand
 from xpukit.cli.session import JsonOption, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
-GROUP_HELP = "Measure a server under load, judge what was measured."
 HELP = "Print the engine's own benchmark command for a load, checked against its version."
 EPILOG = (
     "`xpukit bench run` measures, `xpukit bench log FILE...` judges what was measured, `xpukit bench find-limit` looks "

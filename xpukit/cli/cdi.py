@@ -10,7 +10,6 @@ import typer
 from xpukit.cli.session import FromOption, JsonOption, Session, current_session
 from xpukit.core.errors import CouldNotJudgeError, ExitCode, UsageError
 
-HELP = "Write, or check, the specification by which Docker and Podman give Intel GPUs by name (CDI)."
 SCHEMA = "xpukit.cdi-check/1"
 
 

@@ -9,8 +9,6 @@ import typer
 from xpukit.cli.session import JsonOption, Session, current_session
 from xpukit.core.errors import UsageError
 
-HELP = "Ask a running OpenAI-compatible service and judge its answers: ready means right."
-
 
 def check(
     url: Annotated[str, typer.Argument(metavar="URL", help="Its address, as http://127.0.0.1:8000.")],

@@ -13,7 +13,6 @@ from xpukit.core.errors import ExitCode, ExternalError, UsageError
 if TYPE_CHECKING:
     from xpukit.evaluate.compare_result import Comparison
 
-HELP = "Compare runs of evaluate: what changed, and over many hosts which of them stand out."
 SCHEMA = "xpukit.compare/1"
 # More runs than this are a fleet.
 MOST_RUNS = 8

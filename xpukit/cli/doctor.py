@@ -11,11 +11,11 @@ from xpukit.cli.session import FromOption, JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from xpukit.core.finding import Finding
     from xpukit.doctor.check import Check
     from xpukit.doctor.report import Acceptance, Report
     from xpukit.host.door import Host
 
-HELP = "Say what is wrong with this machine (or a recording, or a log) and what to do; changes nothing."
 SCHEMA = "xpukit.doctor/1"
 # What `probe` concludes by itself, named like a check.
 PROBE = "probe"

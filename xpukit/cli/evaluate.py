@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xpukit.evaluate.smi_state import SmiState
     from xpukit.host import Host
 
-HELP = "Measure the devices of this machine (the CPU if there is no GPU), judge the numbers, write a report."
 DEFAULT_SUITE = "standard"
 DEFAULT_ENGINE = "auto"
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xpukit.host import Host
     from xpukit.operate.exporter.collect import Exporter, SmiReadings
 
-HELP = "Prometheus metrics of the GPUs: use, memory, clocks, power, heat, links, errors, processes by container."
 DEFAULT_PORT = 9808
 _SMI_TIMEOUT_S = 15.0
 # Between the two readings of --once: rates and shares of time need two.

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from xpukit.operate.fleet.ray_run import Event
     from xpukit.operate.fleet.result import FleetReport, HostRecord
 
-HELP = "Many machines: xpukit on each of them (Ray), collectives among them (MPI), a look before a launch (ssh)."
 SCHEMA = "xpukit.fleet/1"
-app = typer.Typer(help=HELP, no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 app.command("collectives", help=fleet_collectives.HELP)(fleet_collectives.collectives)
 app.command("preflight", help=fleet_preflight.HELP)(fleet_preflight.preflight)
 

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from xpukit.install.documents import PlanDocument
     from xpukit.install.step import Scene
 
-HELP = "The driver stack: what would change, do it, take it back."
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(install_bundle.app, name="bundle", help=install_bundle.HELP)
 app.command("index", help=install_index.HELP)(install_index.index)

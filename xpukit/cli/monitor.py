@@ -13,8 +13,7 @@ from xpukit.core.errors import ExitCode, OutputError, UsageError
 if TYPE_CHECKING:
     from xpukit.operate.monitor.settings import MonitorSettings
 
-HELP = "Prometheus and Grafana with dashboards and alerts for GPUs and engines, on loopback."
-app = typer.Typer(help=HELP, no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 ExporterOption = Annotated[
     list[str] | None,

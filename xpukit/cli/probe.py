@@ -10,7 +10,6 @@ import typer
 from xpukit.cli.session import FromOption, JsonOption, current_session
 from xpukit.core.errors import ExitCode, UsageError
 
-HELP = "Show GPUs, links, firmware, NUMA nodes and topology of this machine (or of a recording)."
 SCHEMA = "xpukit.probe/1"
 
 

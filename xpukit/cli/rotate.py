@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xpukit.operate.rotate.compose_site import ComposeSite
     from xpukit.operate.rotate.state import Policy, RotationPlan, RotationReport, SlotState, StepRecord
 
-HELP = "Replace the engines behind a balancer one after another; failure leaves the old one serving."
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d|w)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _LOCK_DIR = "/run/lock"

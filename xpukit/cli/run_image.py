@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from xpukit.host.docker_values import ImageInfo
     from xpukit.images.compat import Compatibility
 
-HELP = "Print (or run) the docker command that gives an image exactly the GPUs and rights it needs."
 SCHEMA = "xpukit.run-image/1"
 # Starting takes long where the runtime has to set up many mounts; pulling is not part of it.
 _START_TIMEOUT_S = 180.0

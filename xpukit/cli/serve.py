@@ -10,7 +10,6 @@ import typer
 from xpukit.cli.session import FromOption, JsonOption, current_session
 from xpukit.core.errors import UsageError
 
-HELP = "Plan a launch that fits, is pinned, and that the engine accepts; print it (or run it)."
 SCHEMA = "xpukit.plan/1"
 
 

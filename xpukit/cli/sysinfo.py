@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from xpukit.sysinfo.collection import Collection, Room, SysinfoReport
     from xpukit.sysinfo.collector import Collector
 
-HELP = "Write a support bundle: what this machine is and says, without names and secrets."
 SCHEMA = "xpukit.sysinfo/1"
 _MAX_SIZE = "50M"
 

@@ -17,10 +17,10 @@ from xpukit.core.errors import CouldNotJudgeError, UnrecordedQuestionError, Xpuk
 COMMANDS = (
     *("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record"),
     *("sysinfo", "sysinfo show", "sysinfo diff", "doctor"),
-    *("install", "install plan", "install apply", "install undo", "install status", "install export"),
+    *("install", "install plan", "install apply", "install undo", "install status", "install export", "install index"),
     *("install bundle", "install bundle create", "install bundle verify"),
     *("build-image", "build-image diff", "run-image", "cdi", "serve", "bench", "check", "rotate"),
-    *("bench run", "bench log", "bench find-limit"),
+    *("bench run", "bench log", "bench find-limit", "bench stress", "bench context"),
     *("fleet", "fleet run", "fleet collectives", "fleet preflight"),
     *("exporter", "monitor", "monitor print", "monitor up"),
 )
@@ -85,7 +85,7 @@ def _raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(app_module, "app", fail)
+    monkeypatch.setattr(app_module, "build_tree", lambda _wanted: fail)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from tests.unit.serve.form_plans import DATA, INTEL, LINES, SEVERAL, load_plan
-from xpukit.cli.app import app
+from xpukit.cli.app import build_tree
 from xpukit.core.errors import UsageError
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormFile, FormOptions, find_form, list_forms, render_form
@@ -245,7 +245,7 @@ def test_a_look_at_all_machines_is_a_command_that_xpukit_knows(name: str, form: 
     line = script.text.partition("exec ")[2].replace("\\\n", " ")
     words = [word for word in shlex.split(line) if word != "$@"]
     assert words[0] == "xpukit"
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(build_tree(frozenset(words[1:2])))
     for part in words[1:3]:
         command = command.commands[part]  # type: ignore[attr-defined]
     read = command.make_context("preflight", words[3:]).params
