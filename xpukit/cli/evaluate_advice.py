@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def name_install_command(stack: StackFacts | None, step: str, *, commands: Sequence[str] = ()) -> str:
     """'sudo xpukit install apply --with level-zero-tests'; "" where the machine's stack does not have it.
 
-    `step`: a package or option, "groups", or "kernel", which counts where one of `commands` installs the same.
+    `step`: a package or option, "groups" or "kernel", which count where one of `commands` does the same.
     """
     if stack is None or not step:
         return ""
@@ -22,7 +22,8 @@ def name_install_command(stack: StackFacts | None, step: str, *, commands: Seque
         same = stack.kernel is not None and any(stack.kernel.package in command.split() for command in commands)
         return "sudo xpukit install apply --with kernel" if same else ""
     if step == "groups":
-        return "sudo xpukit install apply" if stack.groups else ""
+        same = bool(stack.groups) and any("usermod" in command.split() for command in commands)
+        return "sudo xpukit install apply" if same else ""
     if step in {option.name for option in stack.options}:
         return f"sudo xpukit install apply --with {step}"
     if step in {row.name for row in stack.packages if not row.option}:

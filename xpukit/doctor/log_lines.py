@@ -36,14 +36,18 @@ _PREFIX = re.compile(
             r"(?:stdout|stderr) [FP](?= |$)",  # CRI
             # syslog: time, host, unit
             rf"{_MONTH} {{1,2}}\d{{1,2}} {_CLOCK} [\w.-]{{1,64}} [\w.@/()-]{{1,64}}(?:\[\d{{1,9}}\])?:",
-            r"[\w.-]{1,64} (?:kernel|dockerd|containerd|python\d?|systemd)(?:\[\d{1,9}\])?:",
+            r"[\w.-]{1,64} (?:(?:kernel|dockerd|containerd|systemd)(?:\[\d{1,9}\])?|[\w.@/()-]{1,64}\[\d{1,9}\]):",
+            rf"{_DAY} {_DATE_TIME} [A-Z]{{2,5}}(?= )",  # journald's short-full
+            r"\d{9,10}\.\d{6}(?= )",  # journald's short-unix
+            r"<\d{1,3}>1 (?:\S{1,128} ){5}(?:-|\[[^\]]{0,500}\])(?= )",  # syslog of RFC 5424
             r"kernel:",
             r"<\d{1,3}>",
             r"(?:kern|user|daemon|syslog) {1,4}:(?:emerg|alert|crit|err|warn|notice|info|debug) {1,4}:",  # dmesg -x
             r"(?P<container>[A-Za-z0-9][\w.-]{0,62}) {1,40}\|(?= |$)",  # compose
             r"\[pod/[\w.-]{1,128}/[\w.-]{1,64}\]",  # kubectl --prefix
             r"\((?P<process>[A-Za-z]\w{0,40}(?: [A-Za-z]\w{0,10}=[\w.:-]{1,40},?){1,4})\)",  # vLLM, Ray
-            r"\[rank\d{1,4}\]:?",
+            r"\[(?:rank|default)\d{1,4}\]:?",  # torchrun
+            r"\[\d{1,4},\d{1,5}\]<std(?:err|out)>:",  # mpirun of Open MPI
             # vLLM, with the place in brackets (new) or before one (old)
             rf"\[?(?P<level>{_LEVEL})\]? \d{{2}}-\d{{2}} {_CLOCK}"
             r"(?: \[[^\]\s]{1,120}\]| [\w./-]{1,80}:\d{1,6}\])?",
@@ -56,12 +60,18 @@ _PREFIX = re.compile(
     + r")"
 )
 _PREFIXES_AT_MOST = 8
+_WRAPS_AT_MOST = 3
 
 # How a program says that something is wrong, where no known error says it better.
 _LOUD = re.compile(
     r"\*ERROR\*|\|CCL_ERROR\||\blevel=(?:error|fatal|panic)\b|\bseverity=(?:uncorrectable|fatal)"
     r"|\b(?:kernel BUG|BUG: |Oops: |general protection fault|Kernel panic|Segmentation fault|core dumped)"
     r"|^\s{0,8}\[?(?:ERROR|FATAL|CRITICAL|panic)\]?\s{0,8}:?\s|^\s{0,8}(?:[\w./-]{1,64}: ){0,2}(?:fatal )?error: |^E: "
+    # Python's logging with its own formats, loguru, Chromium, Docker, Rust, a shell
+    r"|^(?:ERROR|CRITICAL|FATAL):[\w.-]{1,64}:| - (?:ERROR|CRITICAL|FATAL) - |^\s{0,8}\|? ?(?:ERROR|CRITICAL) {1,8}\|"
+    r"|^\s{0,8}(?:\[error\]|Error:|\*\* ERROR \*\*)|^\[\d{4}/\d{6}\.\d{3,6}:(?:ERROR|FATAL):"
+    r"|\bError response from daemon: |\bpanicked at\b"
+    r"|^(?:/\w{1,8}){0,3}/?(?:ba|da|z)?sh: (?:(?:line )?\d{1,6}: )?\S{1,200}: (?:command )?not found$"
     r"|^terminate called|^Aborted\b|^Bus error\b|^Killed\b|\bBAD TERMINATION\b",
     re.ASCII,
 )
@@ -73,11 +83,15 @@ EXCEPTION = re.compile(
 # What a line must hold to be loud, found without taking it apart.
 _MAYBE_LOUD = re.compile(
     rb"ERR|CRIT|FATAL|EMERG|ALERT|Error|Exception|Exit|Interrupt|Lost|Timeout|Traceback|Oops|BUG|fault|dumped|panic"
-    rb"|[Ee]rror: |level=|severity=|E: |terminate called|Aborted|Bus error|Killed|TERMINATION|\b[EF]\d{3,4} "
+    rb"|\"(?:level|levelname|severity)\\?\": ?\\?\"(?:error|fatal|critical|panic)\\?\""
+    rb"|[Ee]rror: |level=|severity=|E: |terminate called|Aborted|\[error\]|not found\s{0,4}$"
+    rb"|Bus error|Killed|TERMINATION|\b[EF]\d{3,4} "
 )
 _LEVELS = {"ERR": "error", "ERROR": "error", "E": "error", "F": "critical", "FATAL": "critical", "CRITICAL": "critical",
            "CRIT": "critical", "EMERG": "critical", "ALERT": "critical", "W": "warning", "WARN": "warning",
-           "WARNING": "warning"}  # fmt: skip
+           "WARNING": "warning", "PANIC": "critical"}  # fmt: skip
+_COLOUR_BYTES = re.compile(rb"\x1b\[[0-9;?]{0,20}[ -/]{0,4}[@-~]")
+_BYTE_LIST = re.compile(rb'"MESSAGE"\s?:\s?\[\s?\d')
 
 
 class LogLine(NamedTuple):
@@ -95,9 +109,26 @@ class LogLine(NamedTuple):
 
 def parse_line(raw: bytes) -> LogLine:
     """Take a line apart. Never fails; keeps the white space that a message begins with (tracebacks indent)."""
-    text = _COLOUR.sub("", _decode(_unwrap(raw)))
-    position = 0
     tag: list[str] = []
+    level = ""
+    message = _COLOUR.sub("", _decode(raw))
+    # What Docker or kubectl wraps may be JSON again, of the program itself.
+    for _ in range(_WRAPS_AT_MOST):
+        said, stated = _unwrap(message.lstrip())
+        level = stated or level
+        if said is not None:
+            message = _COLOUR.sub("", _decode(said))
+        before = message
+        message, found = _take_prefixes(message, tag)
+        level = found or level
+        if (said is None and message == before) or not message.startswith("{"):
+            break
+    return LogLine(message=message.rstrip(), tag=" ".join(tag), level=level)
+
+
+def _take_prefixes(text: str, tag: list[str]) -> tuple[str, str]:
+    """The text behind its prefixes, and the level that one of them states; containers and processes go to `tag`."""
+    position = 0
     level = ""
     for _ in range(_PREFIXES_AT_MOST):
         found = _PREFIX.match(text, position)
@@ -110,9 +141,7 @@ def parse_line(raw: bytes) -> LogLine:
             level = _LEVELS.get(said, "info")
         position = found.end()
     message = text[position:]
-    if position and message.startswith(" "):
-        message = message[1:]
-    return LogLine(message=message.rstrip(), tag=" ".join(tag), level=level)
+    return (message[1:] if position and message.startswith(" ") else message), level
 
 
 def may_be_loud(raw: bytes) -> bool:
@@ -126,7 +155,9 @@ def squeeze(message: str) -> str:
 
 
 def shape_line(raw: bytes) -> bytes:
-    """Lower case, without white space and digits: lines that differ in numbers only have one shape."""
+    """Lower case, without colours, white space and digits: lines that differ in numbers only have one shape."""
+    if b"\x1b[" in raw:
+        raw = _COLOUR_BYTES.sub(b"", raw)
     return raw.lower().translate(None, b"0123456789 \t\r\x0b\x0c")
 
 
@@ -143,17 +174,30 @@ def _decode(raw: bytes) -> str:
     return text.rstrip("\r\n").rpartition("\r")[2] if "\r" in text else text
 
 
-def _unwrap(raw: bytes) -> bytes:
-    """The message of Docker's json-file or journald's JSON, or the line as it is."""
-    if not raw.startswith(b'{"') or not raw.rstrip().endswith(b"}"):
-        return raw
+def unpack_bytes(raw: bytes) -> bytes:
+    """The message of a line of journald's JSON that holds it as a list of bytes, which it does for text with colours,
+    or that is no UTF-8; any other line as it is."""
+    said = _unwrap(_decode(raw))[0] if _BYTE_LIST.search(raw) else None
+    return raw if said is None else said
+
+
+def _unwrap(text: str) -> tuple[bytes | None, str]:
+    """The message of Docker's json-file, journald's JSON or a program's own, and the level that it states; None for
+    what is none of them."""
+    if not text.startswith("{") or not text.rstrip().endswith("}"):
+        return None, ""
     try:
-        entry = json.loads(raw)
+        entry = json.loads(text)
     except BAD_JSON:
-        return raw
+        return None, ""
     if not isinstance(entry, dict):
-        return raw
-    for key in ("log", "MESSAGE"):
-        if isinstance(entry.get(key), str):
-            return str(entry[key]).encode("utf-8", errors="replace")
-    return raw
+        return None, ""
+    stated = next((str(entry[key]) for key in ("level", "levelname", "severity") if key in entry), "")
+    level = _LEVELS.get(stated.upper(), "")
+    for key in ("log", "MESSAGE", "message", "msg"):
+        said = entry.get(key)
+        if isinstance(said, str):
+            return said.encode("utf-8", errors="replace"), level
+        if isinstance(said, list) and all(type(one) is int and 0 <= one < 256 for one in said):
+            return bytes(said), level
+    return None, level

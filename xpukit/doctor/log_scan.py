@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
-from xpukit.doctor.log_lines import LogLine, may_be_loud, parse_line, shape_line, squeeze, trim_line
+from xpukit.doctor.log_lines import LogLine, may_be_loud, parse_line, shape_line, squeeze, trim_line, unpack_bytes
 from xpukit.doctor.log_report import LogReport, LogSourceReport
 from xpukit.doctor.log_stream import LogStream
 from xpukit.doctor.log_tally import Tally
@@ -82,6 +82,8 @@ class _SourceScan:
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
+        if b'"MESSAGE"' in block:
+            lines = [unpack_bytes(line) for line in lines]
         self._advance([trim_line(line) for line in lines], last=False)
 
     def close(self) -> None:

@@ -19,10 +19,11 @@ from xpukit.facts.known_errors import (
 # Squeezed text longer than this is cut before patterns are applied: what one try can cost is bounded.
 WINDOW_LIMIT_CHARS = 9000
 _SHAPES_KEPT_BYTES = 24 << 20
-# What an error looks like that we know nothing of.
+# What an error looks like that we know nothing of, as a line's shape; "e::." is glog's E1121 12:00:01.5.
 LOUD_PIECES = (
     b"error", b"exception", b"traceback", b"fatal", b"critical", b"panic", b"oops", b"segmentationfault", b"coredumped",
     b"aborted", b"terminatecalled", b"badtermination", b"kernelbug", b"buserror", b"killed", b"protectionfault",
+    b"notfound", b"e::.", b"f::.", b"e:unable", b"e:failed", b"e:sub-process", b"e:package",
 )  # fmt: skip
 _LOUD = frozenset(LOUD_PIECES)
 

@@ -7,9 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.bench-formats/1"
 
@@ -86,11 +84,5 @@ class BenchFormats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 @cache
 def load_bench_formats() -> BenchFormats:
     """The table. Raises BadFactsError."""
-    path = data_dir() / "bench" / "formats.toml"
-    try:
-        found = msgspec.convert(load_toml(path), BenchFormats)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if found.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {found.schema!r} is not {_SCHEMA!r}", hint="restore the file")
+    found = read_table("bench", "formats", BenchFormats, _SCHEMA)
     return msgspec.structs.replace(found, labels={label.lower(): field for label, field in found.labels.items()})

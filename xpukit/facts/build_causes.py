@@ -8,12 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_table
 
 SCHEMA = "xpukit.build-causes/1"
-FILE = "build_causes.toml"
+_FILE = "images/build_causes.toml"
 
 
 class BuildCause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,21 +49,17 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 @cache
 def load_build_causes() -> tuple[BuildCause, ...]:
     """All causes in the file's order, the most telling first. Raises BadFactsError when the file breaks its schema."""
-    path = data_dir() / "images" / FILE
-    raw = load_toml(path)
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{FILE}: schema is {raw.get('schema')!r}, not {SCHEMA!r}")
-    try:
-        causes = msgspec.convert(raw, _File).cause
-        ids = {cause.id for cause in causes}
-        for cause in causes:
+    causes = read_table("images", "build_causes", _File, SCHEMA).cause
+    ids = {cause.id for cause in causes}
+    for cause in causes:
+        try:
             _compile(cause.patterns)
-            if not cause.patterns and not cause.exit_codes:
-                raise BadFactsError(f"{FILE}: {cause.id} can never match")
-            if unknown := set(cause.symptom_of) - ids:
-                raise BadFactsError(f"{FILE}: {cause.id}: no such cause: {', '.join(sorted(unknown))}")
-    except (msgspec.ValidationError, re.error) as err:
-        raise BadFactsError(f"{FILE}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
+        except re.error as err:
+            raise damaged(_FILE, f"{cause.id}: {err}") from err
+        if not cause.patterns and not cause.exit_codes:
+            raise damaged(_FILE, f"{cause.id} can never match")
+        if unknown := set(cause.symptom_of) - ids:
+            raise damaged(_FILE, f"{cause.id}: no such cause: {', '.join(sorted(unknown))}")
     return causes
 
 

@@ -8,9 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_table
 
 SCHEMA = "xpukit.cdi-facts/1"
 Place = Literal["document", "device", "edits", "node", "mount", "hook"]
@@ -62,18 +60,13 @@ class CdiFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def load_cdi_facts() -> CdiFacts:
     """The file, typed and checked. Raises BadFactsError when it breaks its schema."""
     name = "images/cdi.toml"
-    raw = load_toml(data_dir() / "images" / "cdi.toml")
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {SCHEMA!r}", hint="install xpukit again")
+    facts = read_table("images", "cdi", CdiFacts, SCHEMA)
     try:
-        facts = msgspec.convert(raw, CdiFacts)
         re.compile(facts.spec.kind_pattern)
         re.compile(facts.spec.device_pattern)
-    except (msgspec.ValidationError, re.error) as err:
-        raise BadFactsError(f"{name}: {err}", hint="install xpukit again") from err
+    except re.error as err:
+        raise damaged(name, err) from err
     for entry in facts.since:
         if entry.version not in facts.spec.versions or entry.field not in facts.fields.get(entry.place, ()):
-            raise BadFactsError(
-                f"{name}: {entry.place}.{entry.field} is not in the tables", hint="install xpukit again"
-            )
+            raise damaged(name, f"{entry.place}.{entry.field} is not in the tables")
     return facts

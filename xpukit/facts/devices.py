@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.json_document import BAD_JSON
+from xpukit.facts.tables import read_json_table
 
 SCHEMA = "xpukit.devices/1"
 INTEL = "8086"
-_DATA = Path(__file__).parent / "data" / "devices" / "devices.json"
 _TO_BYTES = {"GiB": 1 << 30, "GB": 10**9}
 
 
@@ -119,13 +116,7 @@ class DeviceTable(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def load_table() -> DeviceTable:
     """The table as it is in the file. Raises BadFactsError when the installation is damaged."""
-    try:
-        table = msgspec.json.decode(_DATA.read_bytes(), type=DeviceTable)
-    except (OSError, *BAD_JSON) as err:
-        raise BadFactsError(f"{_DATA}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if table.schema != SCHEMA:
-        raise BadFactsError(f"{_DATA}: schema {table.schema!r}, expected {SCHEMA!r}", hint="install xpukit again")
-    return table
+    return read_json_table("devices", "devices", DeviceTable, SCHEMA)
 
 
 @cache

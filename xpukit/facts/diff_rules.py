@@ -9,9 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_table
 
 SCHEMA = "xpukit.diff-rules/1"
 Form = Literal["value", "tokens", "lines", "assignments", "columns"]
@@ -96,14 +94,10 @@ def _skip_pattern(rules: DiffRules) -> re.Pattern[str]:
 @cache
 def load_diff_rules() -> DiffRules:
     """The shipped rules. Raises BadFactsError when the file breaks its schema or a pattern does not compile."""
-    path = data_dir() / "sysinfo_diff" / "rules.toml"
-    raw = load_toml(path)
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{path.name}: schema is {raw.get('schema')!r}, not {SCHEMA!r}")
+    rules = read_table("sysinfo_diff", "rules", DiffRules, SCHEMA)
     try:
-        rules = msgspec.convert(raw, DiffRules)
         for pattern in (*(rule.pattern for rule in rules.package), *(rule.pattern for rule in rules.noise)):
             re.compile(pattern)
-    except (msgspec.ValidationError, re.error) as err:
-        raise BadFactsError(f"{path.name}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
+    except re.error as err:
+        raise damaged("sysinfo_diff/rules.toml", err) from err
     return rules

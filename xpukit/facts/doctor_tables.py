@@ -5,26 +5,14 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
-import msgspec
+from xpukit.facts.tables import Table, read_table
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
-
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound=Table)
 
 
 def load_table(name: str, kind: type[T]) -> T:
     """`data/doctor/<name>.toml`, whose schema is `xpukit.doctor-<name>/1`. Raises BadFactsError."""
-    path = data_dir() / "doctor" / f"{name}.toml"
-    raw = load_toml(path)
-    schema = f"xpukit.doctor-{name}/1"
-    if raw.get("schema") != schema:
-        raise BadFactsError(f"{path}: schema is {raw.get('schema')!r}, not {schema!r}", hint="reinstall xpukit")
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="correct the named entry") from err
+    return read_table("doctor", name, kind, f"xpukit.doctor-{name}/1")
 
 
 def split_version(text: str) -> tuple[int, ...]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
 from xpukit.facts.engine_versions import version_key
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 QuirkName = Literal["flexible", "model-option-refused", "deprecated-refused"]
 
@@ -103,7 +101,10 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Replacement(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to write instead. `takes`: values of the old flag (-1: as many as follow)."""
+    """What to write instead. `takes`: values of the old flag (-1: as many as follow).
+
+    `by_hand`: it needs a value that is not in the old words, so that it is said and never put in.
+    """
 
     programs: tuple[str, ...]
     flag: str
@@ -111,6 +112,7 @@ class Replacement(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to: tuple[str, ...]
     reason: str
     values: tuple[str, ...] = ()
+    by_hand: bool = False
 
     def write(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """The new words for the old values."""
@@ -144,36 +146,22 @@ class IntentFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     intent: tuple[Intent, ...]
 
 
-_File = TypeVar("_File", RuleFile, ReplacementFile, IntentFile)
-
-
-def _load(name: str, shape: type[_File], schema: str) -> _File:
-    path = data_dir() / "engines" / f"{name}.toml"
-    try:
-        file = msgspec.convert(load_toml(path), shape)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="correct the row, or restore the file from the package") from err
-    if file.schema != schema:
-        raise BadFactsError(f"{path}: schema {file.schema!r} is not {schema!r}", hint="restore the file")
-    return file
-
-
 @cache
 def load_rules() -> RuleFile:
     """data/engines/rules.toml. Raises BadFactsError."""
-    return _load("rules", RuleFile, "xpukit.engine-rules/1")
+    return read_table("engines", "rules", RuleFile, "xpukit.engine-rules/1")
 
 
 @cache
 def load_replacements() -> tuple[Replacement, ...]:
     """data/engines/replacements.toml. Raises BadFactsError."""
-    return _load("replacements", ReplacementFile, "xpukit.engine-replacements/1").replacement
+    return read_table("engines", "replacements", ReplacementFile, "xpukit.engine-replacements/1").replacement
 
 
 @cache
 def load_intents() -> tuple[Intent, ...]:
     """data/engines/intents.toml. Raises BadFactsError."""
-    return _load("intents", IntentFile, "xpukit.engine-intents/1").intent
+    return read_table("engines", "intents", IntentFile, "xpukit.engine-intents/1").intent
 
 
 def fill_words(form: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:

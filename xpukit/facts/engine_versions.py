@@ -7,9 +7,7 @@ from functools import cache
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.engines/1"
 _RELEASE = re.compile(r"v?(\d+(?:\.\d+)*)(.*)", re.DOTALL)
@@ -43,14 +41,7 @@ class NamesFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @cache
 def load_names() -> NamesFile:
     """data/engines/engines.toml. Raises BadFactsError."""
-    path = data_dir() / "engines" / "engines.toml"
-    try:
-        names = msgspec.convert(load_toml(path), NamesFile)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if names.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {names.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return names
+    return read_table("engines", "engines", NamesFile, _SCHEMA)
 
 
 def version_key(version: str, *, engine: str) -> VersionKey | None:

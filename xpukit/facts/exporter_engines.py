@@ -7,9 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.facts.exporter_metrics import load_facts_file
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_table
 
 
 class EngineName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,16 +55,15 @@ class _EngineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 @cache
 def load_engine_meanings() -> tuple[EngineMeaning, ...]:
     """All meanings. Raises BadFactsError, also for a name whose source is not told."""
-    path = data_dir() / "exporter" / "engine_metrics.toml"
-    content = load_facts_file(path, "xpukit.engine-metrics/1", _EngineFile)
+    content = read_table("exporter", "engine_metrics", _EngineFile, "xpukit.engine-metrics/1")
     for meaning in content.meaning:
         for name in meaning.names:
             if name.source not in content.sources:
-                raise BadFactsError(f"{path}: {name.name}: no source {name.source!r}", hint="install xpukit again")
+                raise damaged("exporter/engine_metrics.toml", f"{name.name}: no source {name.source!r}")
     return content.meaning
 
 
 @cache
 def load_monitor_images() -> MonitorImages:
     """The images. Raises BadFactsError."""
-    return load_facts_file(data_dir() / "exporter" / "images.toml", "xpukit.monitor-images/1", MonitorImages)
+    return read_table("exporter", "images", MonitorImages, "xpukit.monitor-images/1")

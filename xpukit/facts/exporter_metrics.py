@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
-
-T = TypeVar("T")
+from xpukit.facts.tables import damaged, read_table
 
 
 class ExporterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"origin": "from"}):
@@ -91,33 +86,20 @@ class _MetricsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metric: tuple[ExporterMetric, ...]
 
 
-def load_facts_file(path: Path, schema: str, kind: type[T]) -> T:
-    """A data file as its type. Raises BadFactsError when the installation is damaged."""
-    raw: dict[str, Any] = load_toml(path)
-    if raw.get("schema") != schema:
-        raise BadFactsError(f"{path}: schema {raw.get('schema')!r}, expected {schema!r}", hint="install xpukit again")
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="install xpukit again") from err
-
-
 @cache
 def load_exporter_metrics() -> dict[str, ExporterMetric]:
     """All metrics by name, in the order of the file. Raises BadFactsError."""
-    path = data_dir() / "exporter" / "metrics.toml"
-    content = load_facts_file(path, "xpukit.exporter-metrics/1", _MetricsFile)
+    content = read_table("exporter", "metrics", _MetricsFile, "xpukit.exporter-metrics/1")
     return {metric.name: metric for metric in content.metric}
 
 
 @cache
 def load_exporter_sources() -> ExporterSources:
     """How drivers and tools name things. Raises BadFactsError."""
-    path = data_dir() / "exporter" / "sources.toml"
-    sources = load_facts_file(path, "xpukit.exporter-sources/1", ExporterSources)
+    sources = read_table("exporter", "sources", ExporterSources, "xpukit.exporter-sources/1")
     try:
         for pattern in (sources.regions.device, sources.regions.system, sources.containers.pattern):
             re.compile(pattern)
     except re.error as err:
-        raise BadFactsError(f"{path}: pattern {pattern!r}: {err}", hint="install xpukit again") from err
+        raise damaged("exporter/sources.toml", f"pattern {pattern!r}: {err}") from err
     return sources

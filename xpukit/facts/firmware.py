@@ -7,12 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.firmware-search/1"
-_FILE = "firmware/search.toml"
 
 
 class LayoutFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,11 +55,4 @@ class FirmwareSearchFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 @cache
 def load_firmware_search() -> FirmwareSearchFacts:
     """Raises BadFactsError."""
-    path = data_dir() / _FILE
-    raw = load_toml(path)
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{path}: schema is {raw.get('schema')!r}, not {SCHEMA!r}", hint="install xpukit again")
-    try:
-        return msgspec.convert(raw, FirmwareSearchFacts)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="install xpukit again") from err
+    return read_table("firmware", "search", FirmwareSearchFacts, SCHEMA)

@@ -7,9 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.fleet-preflight-facts/1"
 
@@ -51,11 +49,4 @@ class PreflightFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 @cache
 def load_preflight_facts() -> PreflightFacts:
     """The file, typed. Raises BadFactsError."""
-    path = data_dir() / "fleet" / "preflight.toml"
-    try:
-        facts = msgspec.convert(load_toml(path), PreflightFacts)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if facts.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {facts.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return facts
+    return read_table("fleet", "preflight", PreflightFacts, _SCHEMA)

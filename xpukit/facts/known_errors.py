@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from xpukit.core.errors import BadFactsError
 from xpukit.core.finding import Severity
-from xpukit.core.toml import load_toml
 from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.known-errors/1"
 CODES_SCHEMA = "xpukit.result-codes/1"
-CODES_FILE = "result_codes.toml"
+CODES_FILE = "result_codes"
 
 Status = Literal["confirmed", "workaround", "open"]
 # thread: an issue says it; corpus: our excerpt of one; format: the program's source prints it; captured: seen here.
@@ -204,13 +204,9 @@ def load_known_errors() -> tuple[KnownError, ...]:
     """All known errors, by id. Raises BadFactsError when a file breaks its schema."""
     rows: dict[str, KnownError] = {}
     for path in sorted((data_dir() / "known_errors").glob("*.toml")):
-        if path.name == CODES_FILE:
+        if path.stem == CODES_FILE:
             continue
-        raw = _expect(load_toml(path), SCHEMA, path.name)
-        try:
-            file = msgspec.convert(raw, _File)
-        except msgspec.ValidationError as err:
-            raise BadFactsError(f"{path.name}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
+        file = read_table("known_errors", path.stem, _File, SCHEMA)
         for row in file.error:
             placed = msgspec.structs.replace(row, source_kind=file.source_kind)
             wrong = find_row_fault(placed)
@@ -260,14 +256,4 @@ def find_fault(row: KnownError) -> str:
 @cache
 def load_result_codes() -> ResultCodes:
     """The tables of result codes. Raises BadFactsError when the file breaks its schema."""
-    raw = _expect(load_toml(data_dir() / "known_errors" / CODES_FILE), CODES_SCHEMA, CODES_FILE)
-    try:
-        return msgspec.convert(raw, ResultCodes)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{CODES_FILE}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
-
-
-def _expect(raw: dict[str, Any], schema: str, name: str) -> dict[str, Any]:
-    if raw.get("schema") != schema:
-        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {schema!r}")
-    return raw
+    return read_table("known_errors", CODES_FILE, ResultCodes, CODES_SCHEMA)

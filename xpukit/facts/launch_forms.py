@@ -6,9 +6,7 @@ from functools import cache
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 _SCHEMA = "xpukit.launch-forms/1"
 
@@ -76,14 +74,7 @@ class LaunchForms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 @cache
 def load_launch_forms() -> LaunchForms:
     """The file, typed. Raises BadFactsError."""
-    path = data_dir() / "launch" / "forms.toml"
-    try:
-        facts = msgspec.convert(load_toml(path), LaunchForms)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="restore the file from the package") from err
-    if facts.schema != _SCHEMA:
-        raise BadFactsError(f"{path}: schema {facts.schema!r} is not {_SCHEMA!r}", hint="restore the file")
-    return facts
+    return read_table("launch", "forms", LaunchForms, _SCHEMA)
 
 
 def find_kubernetes_row(vendor: str, driver: str) -> KubernetesRow | None:

@@ -8,10 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
 from xpukit.core.measurement import Param
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.metrics/1"
 
@@ -36,15 +34,14 @@ class MetricFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.unit
 
 
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    date: str
+    metric: tuple[MetricFacts, ...]
+
+
 @cache
 def load_metrics() -> dict[tuple[str, str], MetricFacts]:
     """All metrics by benchmark and name. Raises BadFactsError when the installation is damaged."""
-    path = data_dir() / "metrics" / "metrics.toml"
-    raw = load_toml(path)
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{path}: schema {raw.get('schema')!r}, expected {SCHEMA!r}", hint="install xpukit again")
-    try:
-        metrics = msgspec.convert(raw.get("metric"), tuple[MetricFacts, ...])
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="install xpukit again") from err
+    metrics = read_table("metrics", "metrics", _File, SCHEMA).metric
     return {(item.benchmark, item.metric): item for item in metrics}

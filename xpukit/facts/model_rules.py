@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
 from xpukit.facts.engine_versions import version_key
 from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_json_table
 
 Kind = Literal["formula", "estimate", "guess"]
 
@@ -193,24 +193,10 @@ class _Quantizations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     known_bad: tuple[KnownBad, ...]
 
 
-_T = TypeVar("_T")
-
-
-def _load(name: str, schema: str, kind: type[_T]) -> _T:
-    path = data_dir() / "models" / name
-    try:
-        table: Any = msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError) as err:
-        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if table.schema != schema:
-        raise BadFactsError(f"{path}: schema {table.schema!r}, expected {schema!r}", hint="install xpukit again")
-    return table  # type: ignore[no-any-return]
-
-
 @cache
 def list_types() -> tuple[TypeFacts, ...]:
     """The model types that we know how to size."""
-    return _load("types.json", "xpukit.model-types/1", _Types).types
+    return read_json_table("models", "types", _Types, "xpukit.model-types/1").types
 
 
 def find_type(model_type: str) -> TypeFacts | None:
@@ -220,7 +206,7 @@ def find_type(model_type: str) -> TypeFacts | None:
 
 @cache
 def _defaults() -> _Defaults:
-    return _load("type_defaults.json", "xpukit.model-defaults/1", _Defaults)
+    return read_json_table("models", "type_defaults", _Defaults, "xpukit.model-defaults/1")
 
 
 def find_defaults(model_type: str, part: str = "") -> tuple[dict[str, Any], str]:
@@ -233,7 +219,7 @@ def find_defaults(model_type: str, part: str = "") -> tuple[dict[str, Any], str]
 @cache
 def list_rules() -> tuple[EngineRule, ...]:
     """Defaults and habits of engines, the special before the general."""
-    return _load("memory_rules.json", "xpukit.memory-rules/1", _Rules).rules
+    return read_json_table("models", "memory_rules", _Rules, "xpukit.memory-rules/1").rules
 
 
 @lru_cache(maxsize=4096)
@@ -246,7 +232,7 @@ def find_rule(name: str, *, engine: str, version: str, device_bytes: int = 0) ->
 
 @cache
 def _quantizations() -> _Quantizations:
-    return _load("quantizations.json", "xpukit.quantizations/1", _Quantizations)
+    return read_json_table("models", "quantizations", _Quantizations, "xpukit.quantizations/1")
 
 
 def list_quantizations() -> tuple[QuantizationFacts, ...]:
@@ -273,6 +259,6 @@ def list_known_bad(model_id: str, quantization: str, *, engine: str, version: st
 def list_device_tables() -> tuple[DeviceTables, ...]:
     """Published measurements, one file a device."""
     return tuple(
-        _load(path.name, "xpukit.device-speed/1", DeviceTables)
+        read_json_table("models", path.stem, DeviceTables, "xpukit.device-speed/1")
         for path in sorted((data_dir() / "models").glob("speed_*.json"))
     )

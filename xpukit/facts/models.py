@@ -7,14 +7,12 @@ named in `guessed`. `serve/model_config.py` reads it the way it reads a config.j
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.json_document import BAD_JSON
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_json_table
 
 SCHEMA = "xpukit.models/1"
 CONFIGS_SCHEMA = "xpukit.model-configs/1"
@@ -133,46 +131,16 @@ class _Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     patterns: tuple[LogPattern, ...]
 
 
-def _path(name: str) -> Path:
-    return data_dir() / "models" / name
-
-
-def _read(name: str) -> bytes:
-    try:
-        return _path(name).read_bytes()
-    except OSError as err:
-        raise BadFactsError(f"{_path(name)}: {err}", hint="the installation is damaged: install xpukit again") from err
-
-
-def _damaged(name: str, err: object) -> BadFactsError:
-    return BadFactsError(f"{_path(name)}: {err}", hint="the installation is damaged: install xpukit again")
-
-
-def _check(name: str, schema: str, expected: str) -> None:
-    if schema != expected:
-        raise _damaged(name, f"schema {schema!r}, expected {expected!r}")
-
-
 @cache
 def list_models() -> tuple[ModelEntry, ...]:
     """All models, in the order of llm-scaler's table, then those of the other guides."""
-    try:
-        table = msgspec.json.decode(_read("models.json"), type=_Models)
-    except BAD_JSON as err:
-        raise _damaged("models.json", err) from err
-    _check("models.json", table.schema, SCHEMA)
-    return table.models
+    return read_json_table("models", "models", _Models, SCHEMA).models
 
 
 @cache
 def list_configs() -> tuple[ConfigFacts, ...]:
     """All shapes."""
-    try:
-        table = msgspec.json.decode(_read("configs.json"), type=_Configs)
-    except BAD_JSON as err:
-        raise _damaged("configs.json", err) from err
-    _check("configs.json", table.schema, CONFIGS_SCHEMA)
-    return table.configs
+    return read_json_table("models", "configs", _Configs, CONFIGS_SCHEMA).configs
 
 
 def find_config(name: str) -> ConfigFacts | None:
@@ -205,11 +173,7 @@ def _index() -> tuple[dict[str, ModelEntry], dict[str, ModelEntry]]:
 
 @cache
 def _estimates() -> dict[str, Estimate]:
-    try:
-        table = msgspec.json.decode(_read("memory_estimates.json"), type=_Estimates)
-    except BAD_JSON as err:
-        raise _damaged("memory_estimates.json", err) from err
-    _check("memory_estimates.json", table.schema, ESTIMATES_SCHEMA)
+    table = read_json_table("models", "memory_estimates", _Estimates, ESTIMATES_SCHEMA)
     return {estimate.name: estimate for estimate in table.estimates}
 
 
@@ -222,16 +186,11 @@ def find_estimate(name: str) -> Estimate:
     """A coefficient of the memory plan. Raises BadFactsError when the data file does not hold it."""
     found = _estimates().get(name)
     if found is None:
-        raise _damaged("memory_estimates.json", f"no estimate {name!r}")
+        raise damaged("models/memory_estimates.json", f"no estimate {name!r}")
     return found
 
 
 @cache
 def list_log_patterns() -> tuple[LogPattern, ...]:
     """The lines of start-up logs that `serve --calibrate` reads."""
-    try:
-        table = msgspec.json.decode(_read("engine_log.json"), type=_Log)
-    except BAD_JSON as err:
-        raise _damaged("engine_log.json", err) from err
-    _check("engine_log.json", table.schema, LOG_SCHEMA)
-    return table.patterns
+    return read_json_table("models", "engine_log", _Log, LOG_SCHEMA).patterns

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import damaged, read_table
 
 LINKS_SCHEMA = "xpukit.p2p-links/1"
 SHAPES_SCHEMA = "xpukit.p2p-shapes/1"
@@ -79,29 +76,17 @@ class _ShapeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     shape: tuple[Shape, ...]
 
 
-_File = TypeVar("_File", LinkFacts, _ShapeFile)
-
-
-def _convert(raw: dict[str, Any], kind: type[_File], schema: str, name: str) -> _File:
-    if raw.get("schema") != schema:
-        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {schema!r}")
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{name}: {err}", hint="reinstall xpukit: its own data file is damaged") from err
-
-
 @cache
 def load_link_facts() -> LinkFacts:
     """Line codes and shares. Raises BadFactsError when the file breaks its schema."""
-    facts = _convert(load_toml(data_dir() / "p2p" / "links.toml"), LinkFacts, LINKS_SCHEMA, "p2p/links.toml")
+    facts = read_table("p2p", "links", LinkFacts, LINKS_SCHEMA)
     if {row.direction for row in facts.efficiency} != {"uni", "bi"} or not facts.line_code:
-        raise BadFactsError("p2p/links.toml: needs line codes and the efficiencies of uni and bi")
+        raise damaged("p2p/links.toml", "needs line codes and the efficiencies of uni and bi")
     return facts
 
 
 @cache
 def load_shapes() -> dict[str, Shape]:
     """Known shapes by name. Raises BadFactsError when the file breaks its schema."""
-    file = _convert(load_toml(data_dir() / "p2p" / "shapes.toml"), _ShapeFile, SHAPES_SCHEMA, "p2p/shapes.toml")
+    file = read_table("p2p", "shapes", _ShapeFile, SHAPES_SCHEMA)
     return {shape.name: shape for shape in file.shape}

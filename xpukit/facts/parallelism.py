@@ -7,9 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError, UsageError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.core.errors import UsageError
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.parallelism/1"
 
@@ -40,14 +39,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 @cache
 def load_rules() -> tuple[EngineRules, ...]:
     """The rules of all engines. Raises BadFactsError when the installation is damaged."""
-    path = data_dir() / "parallelism" / "rules.toml"
-    try:
-        file = msgspec.convert(load_toml(path), _File)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if file.schema != SCHEMA:
-        raise BadFactsError(f"{path}: schema {file.schema!r}, expected {SCHEMA!r}", hint="install xpukit again")
-    return file.engine
+    return read_table("parallelism", "rules", _File, SCHEMA).engine
 
 
 def find_rules(engine: str) -> EngineRules:

@@ -9,9 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError, UsageError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.core.errors import UsageError
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.platforms/1"
 
@@ -59,14 +58,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @cache
 def _load() -> _File:
-    path = data_dir() / "platforms" / "gpus.toml"
-    try:
-        file = msgspec.convert(load_toml(path), _File)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if file.schema != SCHEMA:
-        raise BadFactsError(f"{path}: schema {file.schema!r}, expected {SCHEMA!r}", hint="install xpukit again")
-    return file
+    return read_table("platforms", "gpus", _File, SCHEMA)
 
 
 def list_gpus() -> tuple[PlatformGpu, ...]:

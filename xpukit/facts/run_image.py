@@ -6,9 +6,7 @@ from functools import cache
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.run-facts/1"
 
@@ -51,11 +49,4 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @cache
 def load_run_facts() -> RunFacts:
     """The file, typed. Raises BadFactsError when it breaks its schema."""
-    name = "images/run.toml"
-    raw = load_toml(data_dir() / "images" / "run.toml")
-    if raw.get("schema") != SCHEMA:
-        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {SCHEMA!r}", hint="install xpukit again")
-    try:
-        return msgspec.convert(raw, RunFacts)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{name}: {err}", hint="install xpukit again") from err
+    return read_table("images", "run", RunFacts, SCHEMA)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
 from xpukit.facts.devices import lookup_device
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 DRIVERS_SCHEMA = "xpukit.stack-drivers/1"
 VERSIONS_SCHEMA = "xpukit.stack-versions/1"
@@ -70,31 +68,19 @@ class _VersionFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     version: tuple[VersionFacts, ...]
 
 
-_File = TypeVar("_File", _DriverFile, _VersionFile)
 _Row = TypeVar("_Row", DriverFacts, VersionFacts)
-
-
-def _convert(raw: dict[str, Any], kind: type[_File], schema: str, name: str) -> _File:
-    if raw.get("schema") != schema:
-        raise BadFactsError(f"{name}: schema is {raw.get('schema')!r}, not {schema!r}", hint="install xpukit again")
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{name}: {err}", hint="install xpukit again") from err
 
 
 @cache
 def load_drivers() -> tuple[DriverFacts, ...]:
     """All rows of drivers.toml. Raises BadFactsError when the file breaks its schema."""
-    raw = load_toml(data_dir() / "stack_versions" / "drivers.toml")
-    return _convert(raw, _DriverFile, DRIVERS_SCHEMA, "stack_versions/drivers.toml").driver
+    return read_table("stack_versions", "drivers", _DriverFile, DRIVERS_SCHEMA).driver
 
 
 @cache
 def load_versions() -> tuple[VersionFacts, ...]:
     """All rows of versions.toml. Raises BadFactsError when the file breaks its schema."""
-    raw = load_toml(data_dir() / "stack_versions" / "versions.toml")
-    return _convert(raw, _VersionFile, VERSIONS_SCHEMA, "stack_versions/versions.toml").version
+    return read_table("stack_versions", "versions", _VersionFile, VERSIONS_SCHEMA).version
 
 
 def _concern(rows: tuple[_Row, ...], vendor_id: str, device_id: str) -> list[_Row]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from typing import Literal
 
 import msgspec
 
 from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
 from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.sysinfo/1"
-
-# Collectors load in several threads. msgspec works a type out when it is first converted to, and crashes the
-# interpreter when a second thread comes in between (seen with 0.22.0 on Python 3.11: a segfault in one of thirty runs).
-_ONE_AT_A_TIME = threading.Lock()
 
 PathQuestion = Literal["read", "list", "stat", "link", "resolve"]
 
@@ -79,13 +74,4 @@ def list_inquiries() -> tuple[str, ...]:
 @cache
 def load_inquiry(collector: str) -> Inquiry:
     """A collector's data file. Raises BadFactsError when the installation is damaged."""
-    path = data_dir() / "sysinfo" / f"{collector}.toml"
-    loaded = load_toml(path)
-    try:
-        with _ONE_AT_A_TIME:
-            inquiry = msgspec.convert(loaded, Inquiry)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if inquiry.schema != SCHEMA:
-        raise BadFactsError(f"{path}: schema is {inquiry.schema!r}, not {SCHEMA!r}", hint="install xpukit again")
-    return inquiry
+    return read_table("sysinfo", collector, Inquiry, SCHEMA)

@@ -8,8 +8,7 @@ from functools import cache
 import msgspec
 
 from xpukit.core.errors import BadFactsError
-from xpukit.core.toml import load_toml
-from xpukit.facts.paths import data_dir
+from xpukit.facts.tables import read_table
 
 SCHEMA = "xpukit.tools/1"
 ONEAPI_ROOT = "/opt/intel/oneapi"
@@ -94,14 +93,7 @@ class ToolTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @cache
 def load_tools() -> ToolTable:
     """The table. Raises BadFactsError when the installation is damaged."""
-    path = data_dir() / "tools" / "tools.toml"
-    try:
-        table = msgspec.convert(load_toml(path), ToolTable)
-    except msgspec.ValidationError as err:
-        raise BadFactsError(f"{path}: {err}", hint="the installation is damaged: install xpukit again") from err
-    if table.schema != SCHEMA:
-        raise BadFactsError(f"{path}: schema is {table.schema!r}, not {SCHEMA!r}", hint="install xpukit again")
-    return table
+    return read_table("tools", "tools", ToolTable, SCHEMA)
 
 
 def get_tool(name: str) -> Tool:

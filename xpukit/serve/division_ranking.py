@@ -54,8 +54,9 @@ def rank_candidates(
 
     `ranks`: exactly so many units over all `nodes` (each with this pool); by default the fewest that fit come first.
     `tp`, `pp`, `dp`, `ep` fix a size (`ep` 0: all that share in it). `fits` says whether the model fits into the units
-    so divided; what does not goes last. Among what fits: TP groups within a socket or switch, no pipeline, then for
-    "throughput" small TP with DP, for "latency" large TP. Raises UsageError for an unknown engine.
+    so divided; what does not goes last. Among what fits: no TP group over several nodes, no pipeline, TP groups within
+    a socket or switch, then for "throughput" small TP with DP, for "latency" large TP. Raises UsageError for an unknown
+    engine.
     """
     rules = find_rules(engine)
     total = len(pool.units) * nodes
@@ -162,8 +163,11 @@ def _order(one: Candidate, objective: Objective, *, exact: bool) -> tuple[object
     far = one.crosses_nodes or cost_of(one.level) > cost_of("socket")
     return (
         one.fits is False,
-        # Where the number of ranks is free, a pipeline is what remains when no number of tensor-parallel ranks fits.
-        division.pp > 1 and not exact,
+        # Tensor parallelism exchanges something in each layer, a pipeline once a stage: only that goes over a network.
+        one.crosses_nodes and division.tp > 1,
+        # Where the number of ranks is free, a pipeline is what remains when no number of tensor-parallel ranks fits;
+        # the fewer stages, the sooner a token is through.
+        0 if exact else division.pp,
         0 if exact else division.world,
         far and division.tp > 1,
         division.pp,

@@ -75,7 +75,7 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
     placement = _place(pool, sizing, nodes)
     ccl = read_ccl_mode(around.evaluation, machine, ranks=_count_talking(sizing.parallelism))
     case = _add_collective(case, request, ccl.environment, vendor)
-    prediction = _predict(model, sizing, device_id, around.measured)
+    prediction = _predict(model, sizing, device_id, around.measured, per_machine=len(pool.units))
     built = (
         build_launches(
             LaunchCaseAll(
@@ -224,8 +224,16 @@ def _place(pool: DevicePool, sizing: Sizing, nodes: int) -> Placement:
     return place(pool, sizing.parallelism, need_bytes=need, nodes=nodes)
 
 
-def _predict(model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None) -> Prediction | None:
-    return _predict_for(model, sizing, sizing.parallelism, device_id, measured) if sizing.memory.fits else None
+def _predict(
+    model: Model, sizing: Sizing, device_id: str, measured: HostMeasurements | None, *, per_machine: int
+) -> Prediction | None:
+    if not sizing.memory.fits:
+        return None
+    found = _predict_for(model, sizing, sizing.parallelism, device_id, measured)
+    if sizing.parallelism.tp <= per_machine:
+        return found
+    slower = "collectives between machines are slower than those that this rests on: the network's speed is not known"
+    return msgspec.structs.replace(found, note=f"{slower}; {found.note}" if found.note else slower)
 
 
 def _predict_for(
@@ -260,7 +268,9 @@ def _list_rejected(
             decode_bound=fast.decode_bound,
         )
     for one in sizing.others:
-        speed = _predict_for(model, sizing, one.parallelism, device_id, measured) if one.fits else None
+        # How fast the network between machines is nobody measured.
+        known = one.fits and not one.crosses_nodes
+        speed = _predict_for(model, sizing, one.parallelism, device_id, measured) if known else None
         yield Rejected(
             parallelism=one.parallelism.describe(),
             fits=one.fits,

@@ -10,7 +10,7 @@ from xpukit.facts.engines import EngineProgram, EngineSchema
 from xpukit.serve.validate_command import Command, Rewritten
 from xpukit.serve.validate_parse import Parsed, Refusal, Word
 from xpukit.serve.validate_problem import Problem, at_version
-from xpukit.serve.validate_replace import find_nearest, find_replacement
+from xpukit.serve.validate_replace import Found, find_nearest, find_replacement
 
 
 def explain_no_program(argv: Sequence[str], schema: EngineSchema) -> Problem:
@@ -130,6 +130,8 @@ def explain_refusal(refusal: Refusal, rewritten: Rewritten, program: EngineProgr
         _, equals, explicit = word.text.partition("=")
         values = (explicit,) if equals else tuple(_following(word, rewritten))
     found = find_replacement(argument, values, program.name, schema) if argument.startswith("-") else None
+    if found is None and refusal.fault == "argument-count" and word is not None:
+        found = _find_switch(argument, word.text.partition("=")[2], program)
     if refusal.fault == "choice":
         flag = program.options.get(argument)
         change = find_choice_change(
@@ -154,13 +156,22 @@ def explain_refusal(refusal: Refusal, rewritten: Rewritten, program: EngineProgr
         value=refusal.value or (values[0] if values else ""),
         message=message,
         changed_in=changed_in,
-        replacement=found.words if found is not None else (),
-        removable=found is not None and not found.words,
+        replacement=found.ready if found is not None else (),
+        removable=found is not None and found.removable,
         takes=found.taken if found is not None else 0,
         reason=found.reason if found is not None else "",
         nearest=near,
         origin=refusal.origin,
     )
+
+
+def _find_switch(argument: str, value: str, program: EngineProgram) -> Found | None:
+    """`--enable-x=False`, which switches of older versions took: the switch, or the one that says no."""
+    flag = program.options.get(argument)
+    said = {"true": argument, "false": f"--no-{argument[2:]}"}.get(value.lower(), "")
+    if flag is None or flag.nargs != 0 or said not in flag.flags:
+        return None
+    return Found(words=(said,), taken=0, reason="a switch, which takes no value", source=f"schemas: {argument}")
 
 
 def explain_extras(parsed: Parsed, rewritten: Rewritten, program: EngineProgram, schema: EngineSchema) -> list[Problem]:
@@ -220,8 +231,8 @@ def _explain_unknown(
         value=" ".join(values),
         message=message,
         changed_in=change.version,
-        replacement=found.words if found is not None else (),
-        removable=found is not None and not found.words,
+        replacement=found.ready if found is not None else (),
+        removable=found is not None and found.removable,
         takes=found.taken if found is not None else 0,
         reason=found.reason if found is not None else "",
         nearest=near,

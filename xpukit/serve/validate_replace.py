@@ -13,12 +13,26 @@ from xpukit.serve.validate_parse import Word, parse_arguments
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The words to write, how many old values they stand for, and why."""
+    """The words to write, how many old values they stand for, and why.
+
+    `by_hand`: something in them has to be filled in first, so that nobody but the user can put them in.
+    """
 
     words: tuple[str, ...]
     taken: int
     reason: str
     source: str
+    by_hand: bool = False
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The words where they can be put in as they are."""
+        return () if self.by_hand else self.words
+
+    @property
+    def removable(self) -> bool:
+        """Whether the old words can go and nothing takes their place."""
+        return not self.words
 
 
 def find_replacement(flag: str, values: Sequence[str], program: str, schema: EngineSchema) -> Found | None:
@@ -38,6 +52,8 @@ def find_replacement(flag: str, values: Sequence[str], program: str, schema: Eng
         if row.takes > 0 and len(old) < row.takes:
             continue
         words = row.write(old)
+        if row.by_hand and words[0] in known.options:
+            return Found(words=words, taken=len(old), reason=row.reason, source=row.source, by_hand=True)
         if not _is_same_again(words, row) and accepts_words(known, words):
             return Found(words=words, taken=len(old), reason=row.reason, source=row.source)
     return _find_renamed(flag, values, known, schema)

@@ -11,7 +11,7 @@ from xpukit.serve.validate_problem import Problem
 from xpukit.serve.validate_read import read_command
 
 # Only what a row of the tables or the schemas answer is rewritten, never a guess from a name that looks alike.
-_REWRITTEN = ("unknown-flag", "ambiguous", "choice", "deprecated", "abbreviation")
+_REWRITTEN = ("unknown-flag", "ambiguous", "choice", "deprecated", "abbreviation", "argument-count")
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):

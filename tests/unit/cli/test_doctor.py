@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import jsonschema
 import pytest
 
 from tests.machines.dict_host import DictHost
-from xpukit.cli import doctor as doctor_module
 from xpukit.cli.app import run
 from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.core.machine import Machine
@@ -179,9 +179,11 @@ def commands_in(script: str) -> list[str]:
     return [line for line in script.splitlines() if line and not line.startswith("#")]
 
 
-def fix(*findings: Finding, unchecked: tuple[Unchecked, ...] = (), has_install: bool = False) -> str:
+def fix(*findings: Finding, unchecked: tuple[Unchecked, ...] = (), install: str = "") -> str:
     report = Report(findings=findings, unchecked=unchecked)
-    return write_fix_script(report, host="h", version="1", has_install=has_install)
+    return write_fix_script(
+        report, host="h", version="1", name_install=lambda found: install if found.install_step else ""
+    )
 
 
 def test_script_has_the_commands_and_says_which_findings_have_none() -> None:
@@ -193,11 +195,43 @@ def test_script_has_the_commands_and_says_which_findings_have_none() -> None:
     assert "#   made: debugfs: permission denied" in script
 
 
-def test_script_names_the_install_step_only_where_the_command_exists() -> None:
+def test_script_names_the_command_of_install() -> None:
     assert "install apply" not in fix(GOVERNOR)
-    assert "#   or as a step that can be undone: xpukit install apply --only cpu-governor" in fix(
-        GOVERNOR, has_install=True
+    said = fix(GOVERNOR, install="sudo xpukit install apply --with governor")
+    assert "takes it back: sudo xpukit install apply --with governor" in said
+    assert commands_in(said) == commands_in(fix(GOVERNOR))
+
+
+@pytest.mark.parametrize(
+    ("machine", "id_", "command"),
+    [
+        ("unbound", "XPK-KERNEL-TOO-OLD", "sudo xpukit install apply --with kernel"),
+        ("b60x8_2s", "XPK-IOMMU-TRANSLATING", "sudo xpukit install apply --with iommu-pt"),
+        ("b60x8_2s", "XPK-KERNEL-OLDER-THAN-TESTED", "sudo xpukit install apply --with intel-kernel"),
+        ("vm", "XPK-PROBE-LEVEL-ZERO-MISSING", "sudo xpukit install apply"),
+        ("a770_small_bar", "XPK-PROBE-NODE-DENIED", "sudo xpukit install apply"),
+    ],
+)
+def test_the_command_of_install_is_one_that_the_machine_has(
+    machine: str, id_: str, command: str, capsys: CAPTURED
+) -> None:
+    assert run(["doctor", "--from", str(Path(BUNDLE).parent / f"{machine}.tar.xz"), "--fix"]) in (0, 1)
+    parts = capsys.readouterr().out.split("\n\n")
+    (part,) = (
+        part for part in parts if part.startswith("# ") and f" {id_}" in part.splitlines()[0] and "0:03" not in part
     )
+    assert part.splitlines()[-1].endswith(f"takes it back: {command}")
+
+
+def test_every_named_step_is_of_a_stack_and_every_finding_of_a_check() -> None:
+    from xpukit.facts.doctor_install_steps import load_install_steps
+    from xpukit.facts.stacks import load_stacks
+
+    stacks = load_stacks()
+    there = {row.name for stack in stacks for row in (*stack.options, *stack.packages)} | {"groups", "kernel"}
+    assert set(load_install_steps().values()) <= there
+    ids = {id_ for check in registry.list_checks() for id_ in check.ids}
+    assert {id_ for id_ in load_install_steps() if not id_.startswith("XPK-PROBE-LEVEL-ZERO")} <= ids
 
 
 def test_the_same_commands_are_given_once() -> None:
@@ -225,8 +259,8 @@ def test_what_a_machine_says_never_becomes_a_command(hostile: str) -> None:
     report = Report(
         findings=(finding,), unchecked=(Unchecked(check="c", why=hostile, remedy=hostile),), ignored=(finding,)
     )
-    for has_install in (False, True):
-        script = write_fix_script(report, host=hostile, version="1", has_install=has_install)
+    for install in ("", hostile):
+        script = write_fix_script(report, host=hostile, version="1", name_install=lambda _, said=install: said)  # type: ignore[misc]
         assert commands_in(script) == ["set -eu"]
         assert len(script.splitlines()) == script.count("\n")
 
@@ -237,6 +271,18 @@ def test_a_command_that_hides_something_is_not_printed() -> None:
     assert commands_in(fix(msgspec.structs.replace(GOVERNOR, commands=("echo a\rrm -rf /",)))) == ["set -eu"]
     heredoc = "cat > f <<'END'\nx\nEND"
     assert heredoc in fix(msgspec.structs.replace(GOVERNOR, commands=(heredoc,)))
+
+
+@pytest.mark.live
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_has_nothing_to_say(capsys: CAPTURED) -> None:
+    import subprocess
+
+    for machine in sorted(Path(BUNDLE).parent.glob("*.tar.xz")):
+        assert run(["doctor", "--from", str(machine), "--fix"]) in (0, 1, 3)
+        argv = ["shellcheck", "--shell=sh", "-"]
+        ran = subprocess.run(argv, input=capsys.readouterr().out, text=True, capture_output=True, check=False)
+        assert ran.stdout == "", machine.name
 
 
 @pytest.mark.live
@@ -275,11 +321,3 @@ def test_report_of_a_diagnosis() -> None:
     report = build_report(Diagnosis(findings=(BROKEN, GOVERNOR)), [parse_acceptance("XPK-TEST-BROKEN")])
     assert report.findings == (GOVERNOR,)
     assert judge_report(report) == 0
-
-
-def test_install_is_named_only_when_registered() -> None:
-    # The command does not exist, or it does: the script must agree with --help either way.
-    from xpukit.cli.app import app
-
-    names = {group.name for group in app.registered_groups}
-    assert doctor_module._has_install() in ((False,) if "install" not in names else (False, True))

@@ -261,11 +261,29 @@ def test_a_wrong_benchmark_is_named(argv: tuple[str, ...], part: str, capsys: py
     assert part in capsys.readouterr().err
 
 
-def test_flags_after_the_dashes_say_what_the_plan_still_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
-    extras = ("--", "--tensor-parallel-size", "2", "--port", "9000")
-    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "2xB60", "--tp", "1", "--json", *extras)
+def test_a_flag_after_the_dashes_is_planned_for(capsys: pytest.CaptureFixture[str]) -> None:
+    extras = ("--", "--tensor_parallel_size=2", "--port", "9000", "--seed", "7")
+    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "2xB60", "--json", *extras)
     assert code == 0, err
-    notes = [note for note in json.loads(out)["notes"] if "given after --" in note]
-    [note] = [note for note in notes if "--tensor-parallel-size 1 was left out" in note]
-    assert "planned for the one left out: --tp plans for another" in note
-    assert not [note for note in notes if "--port" in note and "planned" in note]
+    plan = json.loads(out)
+    assert plan["request"]["tp"] == 2
+    assert plan["request"]["extras"] == ["--seed", "7"]
+    assert len(plan["launches"][0]["gpus"]) == 2
+    assert plan["launches"][0]["port"] == 9000
+    assert "--tensor_parallel_size=2 is --tp 2: planned so" in plan["notes"]
+
+
+def test_a_flag_after_the_dashes_that_differs_from_ours_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "Qwen/Qwen3-8B", "--platform", "2xB60", "--tp", "1", "--", "-tp", "2")
+    assert (code, out) == (2, "")
+    assert "--tp 1 and, after --, -tp 2" in err
+    assert call(capsys, "Qwen/Qwen3-8B", "--platform", "2xB60", "--tp", "2", "--", "-tp", "2")[0] == 0
+
+
+def test_in_a_container_the_address_is_that_of_the_published_port(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ("Qwen/Qwen3-8B", "--platform", "1xB60", "--form", "docker", "--", "--host", "10.0.0.7")
+    code, out, err = call(capsys, *argv)
+    assert code == 0, err
+    assert out.count("--host") - out.count("note: --host") == 1
+    assert "--host 0.0.0.0" in out
+    assert "10.0.0.7:8000:8000" in out

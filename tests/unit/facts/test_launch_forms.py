@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xpukit.core.errors import BadFactsError
-from xpukit.facts import launch_forms
+from xpukit.facts import launch_forms, tables
 
 
 def test_the_file_is_read() -> None:
@@ -39,7 +39,7 @@ def test_a_damaged_file_says_so(text: str, tmp_path: Path, monkeypatch: pytest.M
     folder = tmp_path / "launch"
     folder.mkdir()
     (folder / "forms.toml").write_text(text)
-    monkeypatch.setattr(launch_forms, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(tables, "data_dir", lambda: tmp_path)
     launch_forms.load_launch_forms.cache_clear()
     try:
         with pytest.raises(BadFactsError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xpukit.core.errors import BadFactsError
-from xpukit.facts import model_rules, models
+from xpukit.facts import model_rules, models, tables
 from xpukit.facts.engines import list_versions, load_engine
 from xpukit.serve.model_config import read_architecture, read_quantization
 from xpukit.serve.model_types import Model
@@ -158,7 +158,7 @@ def test_a_damaged_table_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "models.json").write_text(json.dumps({"schema": "other", "date": "", "models": []}))
-    monkeypatch.setattr(models, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(tables, "data_dir", lambda: tmp_path)
     with pytest.raises(BadFactsError, match="schema"):
         models.list_models.__wrapped__()
     with pytest.raises(BadFactsError, match=r"configs\.json"):

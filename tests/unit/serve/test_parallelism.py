@@ -199,6 +199,17 @@ def test_two_nodes_of_eight() -> None:
     assert all(one.parallelism.tp <= 8 for one in rank_candidates(pro, pool, "vllm", nodes=1))
 
 
+def test_a_pipeline_between_machines_comes_before_tensor_parallelism_over_the_network() -> None:
+    pool = find_units(read_machine("b60x8_2s"))
+    fits_in_all = [
+        one.parallelism
+        for one in rank_candidates(QWEN_32B, pool, "vllm", nodes=2, dp=1, fits=lambda division: division.world == 16)
+        if one.fits
+    ]
+    assert fits_in_all[0] == Parallelism(tp=8, pp=2)
+    assert fits_in_all.index(Parallelism(tp=2, pp=8)) < fits_in_all.index(Parallelism(tp=16))
+
+
 def test_warnings_name_what_a_division_costs() -> None:
     pool = find_units(read_machine("b60x8_2s"))
     copied = rank_candidates(MOE_FP8, pool, "vllm", ranks=8, tp=8, ep=8)[0]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xpukit.core.errors import UsageError
 from xpukit.facts.engines import list_engines, list_versions
-from xpukit.serve.validate import Problem, accepts, reads_variable, validate
+from xpukit.serve.validate import Problem, accepts, reads_variable, replace_for, validate
 
 
 def one(engine: str, version: str, words: str, *, program: str = "serve") -> Problem:
@@ -249,3 +249,46 @@ def test_no_argv_raises(engine: str, words: list[str], whole: bool) -> None:
 def test_all_engines_have_a_newest_version_to_fall_back_on() -> None:
     for engine in list_engines():
         assert validate(engine, "", "serve", []).version == list_versions(engine)[-1]
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "words", "instead"),
+    [
+        (
+            "vllm",
+            "0.11.2",
+            ("--rope-scaling", '{"rope_type":"yarn"}'),
+            ("--hf-overrides", '{"rope_scaling":{"rope_type":"yarn"}}'),
+        ),
+        ("vllm", "0.11.2", ("--rope-theta", "1000000"), ("--hf-overrides", '{"rope_theta":1000000}')),
+        ("vllm", "0.33.0", ("--enable-chunked-prefill=False",), ("--no-enable-chunked-prefill",)),
+        ("vllm", "0.33.0", ("--enable-prefix-caching=true",), ("--enable-prefix-caching",)),
+        ("vllm", "0.33.0", ("--num-scheduler-steps", "8"), ()),
+        ("vllm", "0.33.0", ("--num-lookahead-slots", "2"), ()),
+        ("llm-scaler-vllm", "0.21.0-b2", ("--scheduler-delay-factor", "1"), ()),
+    ],
+)
+def test_what_went_is_put_in_other_words(
+    engine: str, version: str, words: tuple[str, ...], instead: tuple[str, ...]
+) -> None:
+    rewrite = replace_for(engine, version, ["vllm", "serve", "m", *words])
+    assert rewrite.argv == ("vllm", "serve", "m", *instead)
+    assert rewrite.accepted
+
+
+@pytest.mark.parametrize(
+    ("engine", "argv", "said"),
+    [
+        ("vllm", ("vllm", "serve", "m", "--rope-scaling", "{}"), '--hf-overrides {"rope_parameters":{}}'),
+        ("vllm", ("vllm", "serve", "m", "--rope-theta", "1e6"), "--hf-overrides"),
+        ("sglang", ("python", "-m", "sglang.launch_server", "--model-path", "m", "--enable-ep-moe"), "--ep-size N"),
+    ],
+)
+def test_what_needs_a_value_that_is_not_there_is_only_said(engine: str, argv: tuple[str, ...], said: str) -> None:
+    version = {"vllm": "0.33.0", "sglang": "0.5.23"}[engine]
+    rewrite = replace_for(engine, version, argv)
+    assert rewrite.argv == argv
+    [problem] = [one for one in rewrite.problems if one.severity == "error"]
+    assert f"write {said}" in problem.message
+    assert problem.replacement == ()
+    assert not problem.removable

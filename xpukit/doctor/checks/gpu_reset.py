@@ -27,7 +27,7 @@ def look_for_resets(patient: Patient) -> Iterable[Finding | Unchecked]:
                 "XPK-GPU-COREDUMP",
                 target,
                 Evidence(source=f"{_DUMPS}/{name}/failing_device", value=target),
-                f"sudo cat {_DUMPS}/{name}/data > gpu-coredump.txt",
+                f"sudo dd if={_DUMPS}/{name}/data of=gpu-coredump.txt bs=1M status=none",
             )
     if listing.error not in ("", "ENOENT"):
         yield from report_denied("gpu_reset", _DUMPS, listing.error, "whether a GPU hung lately")
@@ -42,7 +42,7 @@ def look_for_resets(patient: Patient) -> Iterable[Finding | Unchecked]:
                 "XPK-GPU-ERROR-STATE",
                 device.bdf,
                 Evidence(source=path, value=first[:200]),
-                f"sudo cat {path} > gpu-error.txt",
+                f"sudo dd if={path} of=gpu-error.txt bs=1M status=none",
             )
         elif not answer.ok:
             yield from report_denied("gpu_reset", path, answer.error, "whether a GPU hung since the machine started")
