@@ -11,10 +11,11 @@ check() {
   fi
 }
 asks_for_password() {
-  local status
-  exec 3<>"/dev/tcp/127.0.0.1/$XPUKIT_PORT"
+  local status=""
+  exec 3<>"/dev/tcp/127.0.0.1/$XPUKIT_PORT" || return 1
   printf 'GET /config HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' >&3
-  read -r -t 10 _ status _ <&3
+  # Its first answer may take long on a busy machine.
+  read -r -t 60 _ status _ <&3
   [[ "$status" == 401 ]] || { echo "GET /config: ${status:-no answer}"; return 1; }
 }
 check not-root test "$(id -u)" -ne 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.docker_engine import DEBIAN, DockerEngine
+from tests.live.docker_engine import DEBIAN, DockerEngine, await_health
+from tests.live.installed_tools import find_tool
 from xpukit.facts.recipes import load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.images.build import BuilderKind, Rendered
@@ -36,7 +36,6 @@ NVIDIA = ("lmdeploy", "vllm-cuda", "sglang-cuda")
 RECIPES = (*NVIDIA, "monitor", "loadbalancer")
 CASES = [(name, variant.name) for name in RECIPES for variant in load_recipe(name).variants]
 BUILDERS: tuple[BuilderKind, ...] = ("buildkit", "classic")
-HEALTH_LIMIT_S = 60.0
 STATE_LIMIT_S = 20.0
 
 
@@ -53,14 +52,6 @@ def write(rendered: Rendered, folder: Path) -> Path:
         path.write_bytes(file.content)
         path.chmod(file.mode)
     return folder
-
-
-def find_tool(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
@@ -173,15 +164,6 @@ def start_stub(port: int) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait(timeout=10)
-
-
-def await_health(engine: DockerEngine, container: str) -> str:
-    until = time.monotonic() + HEALTH_LIMIT_S
-    while (state := engine.docker("inspect", "-f", "{{.State.Health.Status}}", container)) == "starting":
-        if time.monotonic() > until:
-            break
-        time.sleep(0.5)
-    return state
 
 
 def list_backends(engine: DockerEngine, container: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.native.build import LEVEL_ZERO_HEADER, build_fake_level_zero, compile_c, find_missing, write_config
 from tests.native.newer_loader import NewerLoader
-from xpukit.host.level_zero import api, names
+from xpukit.host.level_zero import api, names, sysman_api
 from xpukit.host.level_zero.child import ask_in_child
 from xpukit.host.level_zero.snapshot import LevelZeroAnswer
 from xpukit.host.runner import run_process
@@ -341,7 +341,11 @@ def test_dpctls_own_adapter_accepts_the_driver(tmp_path: Path, monkeypatch: pyte
 
 
 def list_structures() -> list[type[Any]]:
-    return [kind for kind in vars(api).values() if isinstance(kind, type) and hasattr(kind, "C_NAME")]
+    return [
+        kind
+        for kind in {**vars(api), **vars(sysman_api)}.values()
+        if isinstance(kind, type) and hasattr(kind, "C_NAME")
+    ]
 
 
 def test_layouts_are_the_compilers(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import msgspec
 import psutil
 import pytest
 
-from tests.live.docker_engine import DockerEngine, start_engine
-from tests.live.test_serve_forms import ENVIRONMENT, find_ray, make_ray_image, plan_here, write_files
-from tests.live.two_nodes import MTU, Nodes, end_node, list_inside, mend_node, start_nodes
+from tests.live.docker_engine import DockerEngine, kill_engine, start_engine
+from tests.live.ray_image import make_ray_image
+from tests.live.test_serve_forms import ENVIRONMENT, find_ray, plan_here, write_files
+from tests.live.two_nodes import MTU, Node, Nodes, end_node, list_inside, mend_node, start_nodes
 from tests.unit.serve.form_plans import DATA
 from xpukit.serve.forms import FormOptions, render_form
 from xpukit.serve.plan_types import Pin, Plan
@@ -25,6 +26,8 @@ from xpukit.serve.plan_types import Pin, Plan
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 HOSTS = "node-a,node-b"
+# In memory: twenty seconds of unlinking less.
+DISK_MB = 1500
 # `xpukit evaluate` with four rows: what is tried is the fleet, not the machine.
 SUITE = """
 schema = "xpukit.suite/1"
@@ -163,17 +166,19 @@ def test_collectives_go_over_both(nodes: Nodes, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def engines(nodes: Nodes) -> Iterator[tuple[DockerEngine, DockerEngine]]:
     first, second = nodes.nodes
-    with start_engine(network_of=first.pid) as one, start_engine(network_of=second.pid) as two:
-        yield one, two
+    with start_engine(network_of=first.pid, data_mb=DISK_MB) as one:
+        make_ray_image(one, find_ray())
+        with start_engine(network_of=second.pid, data_mb=DISK_MB, images_of=one) as two:
+            yield one, two
+            # Half a swarm takes long to end, and nobody needs it any more.
+            kill_engine(two)
+        kill_engine(one)
 
 
 def test_ray_in_containers_on_two_docker_daemons(
     nodes: Nodes, engines: tuple[DockerEngine, DockerEngine], tmp_path: Path
 ) -> None:
     """The swarm form's scripts, one on each machine, as they are printed: swarm, overlay network, Ray, tear-down."""
-    make_ray_image(engines[0], find_ray())
-    for engine in engines[1:]:
-        carry_image(engines[0], engine)
     text = (DATA / "plans" / "ray.json").read_text(encoding="utf-8").replace("10.0.0.", "10.77.0.")
     plan = plan_here(msgspec.convert(json.loads(text), Plan))
     # Both machines on one processor would be too slow for Ray on a busy machine.
@@ -220,17 +225,15 @@ def test_ray_in_containers_on_two_docker_daemons(
         listed = engines[0].docker("node", "ls", "--format", "{{.Hostname}}").split()
         assert sorted(listed) == ["node-a", "node-b"]
         assert "a$b c" not in json.dumps(seen[1]["Config"])
+        # Once more, without a token: swarm and network are there, and the container is left alone.
+        for node, engine, script in zip(nodes.nodes, engines, scripts, strict=True):
+            again = run_script(node, engine, script)
+            assert again.returncode != 0
+            assert f'"/{script.stem}" is already in use' in again.stderr
+            assert script.stem in engine.docker("ps", "--format", "{{.Names}}").split()
     finally:
         ended = [
-            subprocess.run(
-                node.enter("bash", str(end), disk=False),
-                env={**ENVIRONMENT, "DOCKER_HOST": engine.address},
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            for node, engine in reversed(list(zip(nodes.nodes, engines, strict=True)))
+            run_script(node, engine, end) for node, engine in reversed(list(zip(nodes.nodes, engines, strict=True)))
         ]
         for process in watching:
             if process.poll() is None:
@@ -244,6 +247,14 @@ def test_ray_in_containers_on_two_docker_daemons(
         time.sleep(0.3)
 
 
+def run_script(node: Node, engine: DockerEngine, script: Path) -> subprocess.CompletedProcess[str]:
+    """On a machine, as who is logged in there would."""
+    return subprocess.run(
+        node.enter("bash", str(script), disk=False),
+        env={**ENVIRONMENT, "DOCKER_HOST": engine.address}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
 def await_joined(engines: tuple[DockerEngine, DockerEngine]) -> list[str]:
     """The head's log, once its engine has been started. Ray gives a machine 30 s to start, and a busy one needs more:
     then it is started again."""
@@ -255,21 +266,6 @@ def await_joined(engines: tuple[DockerEngine, DockerEngine]) -> list[str]:
                 engine.docker("start", f"xpukit-node{index}")
         time.sleep(0.5)
     return lines
-
-
-def carry_image(source: DockerEngine, target: DockerEngine) -> None:
-    """What a registry would do."""
-    from tests.live.test_serve_forms import STUB
-
-    with subprocess.Popen(["docker", "--host", source.address, "save", STUB], stdout=subprocess.PIPE) as saved:
-        loaded = subprocess.run(
-            ["docker", "--host", target.address, "load"],
-            stdin=saved.stdout,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-    assert loaded.returncode == 0, loaded.stderr
 
 
 def test_what_differs_between_machines_is_found_before(

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.live.docker_engine import find_processes
 from tests.machines.four_b60 import BDFS, LEVEL_ZERO_ORDER, MEMORY_BYTES, NAME, make_answer, make_devices
 from tests.native.build import build_fake_level_zero, find_missing, write_config
 from xpukit.host.live import LiveHost
@@ -35,20 +36,6 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     return put
 
 
-def list_strays(word: str) -> list[str]:
-    """Processes whose command line has `word`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                argv = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if word in argv:
-                found.append(argv)
-    return found
-
-
 def test_xpu_smi_1x(use: Use) -> None:
     answer = xpu_smi.read_machine(use("xpu-smi-1x"), (), {})
     assert [seen.bdf for seen in answer["sightings"]] == list(BDFS)
@@ -70,7 +57,7 @@ def test_a_hanging_tool_is_ended_with_its_children(use: Use) -> None:
     answer = xpu_smi.read_machine(host, (), {})
     assert "stopped after" in answer["unread"][0].why
     assert answer["asked"]["xpu-smi"] != "ok"
-    assert list_strays("xpu-smi-hanging") == []
+    assert find_processes("xpu-smi-hanging") == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +122,7 @@ def test_sycl_ls_crashing_and_hanging(use: Use, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sycl, "TIMEOUT_S", 1.0)
     hung = sycl.read_machine(host, (), {})
     assert "stopped after" in hung["asked"]["sycl-ls"]
-    assert list_strays("sycl-ls-hanging") == []
+    assert find_processes("sycl-ls-hanging") == []
 
 
 needs_fake_driver = pytest.mark.skipif(bool(find_missing()), reason=find_missing() or "built")

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,9 +18,9 @@ import msgspec
 import pytest
 
 from tests.live.docker_engine import TINY_PROGRAMS, DockerEngine, make_image_tar, start_engine
+from tests.live.installed_tools import find_tool
 from tests.live.newer_tools import COMPOSE, QUADLET, find_newer
-from tests.live.smoke_base import BASE, import_base
-from tests.unit.serve.form_plans import DATA, LINES, SEVERAL, load_plan
+from tests.unit.serve.form_plans import LINES, SEVERAL, load_plan
 from tests.unit.serve.form_words import HARD, fill_in, find_odd, read_compose, render_words
 from xpukit.container.gpu_nodes import NodeGroup
 from xpukit.core.errors import UsageError
@@ -68,14 +67,6 @@ def run(*argv: str | Path, folder: Path | None = None, limit: float = 60.0) -> s
     )  # fmt: skip
 
 
-def find_program(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
 @pytest.mark.parametrize("form", ["shell", "docker", "podman", "ray", "swarm-ray"])
 def test_scripts_are_sound(form: str, tmp_path: Path) -> None:
     written = []
@@ -87,14 +78,14 @@ def test_scripts_are_sound(form: str, tmp_path: Path) -> None:
     for path in written:
         ran = run("bash", "-n", path)
         assert ran.returncode == 0, ran.stderr
-    ran = run(find_program("shellcheck"), "--severity=style", "--exclude=SC2016", *written)
+    ran = run(find_tool("shellcheck"), "--severity=style", "--exclude=SC2016", *written)
     assert ran.returncode == 0, ran.stdout
 
 
 @pytest.mark.parametrize("name", [name for name in LINES if name != "native"])
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_compose_takes_the_file(name: str, version: str, tmp_path: Path) -> None:
-    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    tool = [find_tool("docker-compose")] if version == "v1" else find_newer(COMPOSE)
     if version == "v1" and "1.29" not in run(*tool, "version").stdout:
         pytest.skip("docker-compose is not 1.29 here")
     for path in write(name, "compose", tmp_path):
@@ -119,7 +110,7 @@ def check_meaning(name: str, read: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
-    tool = find_program("systemd-analyze")
+    tool = find_tool("systemd-analyze")
     written = write(name, "systemd", tmp_path)
     units = [path for path in written if path.suffix in (".service", ".target")]
     assert units
@@ -177,7 +168,7 @@ def test_bash_gets_every_word(form: str, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_compose_gets_every_word(version: str, tmp_path: Path) -> None:
-    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    tool = [find_tool("docker-compose")] if version == "v1" else find_newer(COMPOSE)
     path = tmp_path / "compose.yaml"
     path.write_text(render_words("compose", HARD, name="direct"), encoding="utf-8")
     ran = run(*tool, "-f", path, "config", *(["--format", "json"] if version == "v2" else []))
@@ -354,7 +345,7 @@ def test_no_server_starts_without_its_key(engine: DockerEngine, tmp_path: Path) 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_compose_starts_what_the_plan_says(engine: DockerEngine, version: str, tmp_path: Path) -> None:
-    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    tool = [find_tool("docker-compose")] if version == "v1" else find_newer(COMPOSE)
     plan = plan_here(load_plan("replicas"))
     [path] = write_files(render_form("compose", plan, FormOptions()), tmp_path)
     environment = {**ENVIRONMENT, "DOCKER_HOST": engine.address}
@@ -506,80 +497,3 @@ def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path:
     while any(find_in_group(process.pid) for process in started) and time.monotonic() < until:
         time.sleep(0.5)
     assert not any(find_in_group(process.pid) for process in started)
-
-
-def make_ray_image(engine: DockerEngine, rays: Path) -> None:
-    """Debian with this machine's Ray, and an engine that says what it was given."""
-    import_base(engine)
-    found = run(
-        rays / "python3", "-c", "import ray, sys; print(ray.__path__[0], sys.version_info[:2] == (3, 11))"
-    ).stdout
-    packages, _, fits = found.strip().rpartition(" ")
-    if fits != "True":
-        pytest.skip("the image's Python is 3.11: Ray has to be installed for it")
-    identity = engine.docker("create", BASE, "true")
-    place = "/usr/local/lib/python3.11/dist-packages"
-    with tempfile.TemporaryDirectory() as folder:
-        script = (rays / "ray").read_text(encoding="utf-8").split("\n", 1)[1]
-        for name, text in (("ray", f"#!/usr/bin/python3\n{script}"), ("vllm", STUB_SCRIPT)):
-            (Path(folder) / name).write_text(text)
-            (Path(folder) / name).chmod(0o755)
-            engine.docker("cp", f"{folder}/{name}", f"{identity}:/usr/local/bin/{name}")
-        engine.docker("cp", f"{Path(packages).parent}/.", f"{identity}:{place}")
-    engine.docker("commit", identity, STUB)
-    engine.docker("rm", identity)
-
-
-@pytest.mark.slow
-def test_swarm_scripts_join_real_containers(tmp_path: Path) -> None:
-    """Both machines' scripts against one swarm: overlay network, names, Ray inside without any right."""
-    rays = find_ray()
-    address = "192.168.77.1"
-    text = (DATA / "plans" / "ray.json").read_text(encoding="utf-8").replace("10.0.0.", address.removesuffix("1"))
-    with start_engine() as engine:
-        inside = ("nsenter", f"--net=/proc/{engine.pid}/ns/net", "ip", "addr", "add", f"{address}/32", "dev", "lo")
-        assert run(*inside).returncode == 0
-        make_ray_image(engine, rays)
-        plan = plan_here(msgspec.convert(json.loads(text), Plan))
-        files = render_form("swarm-ray", plan, FormOptions())
-        head, worker, _, end = write_files(files, tmp_path)
-        environment = {**ENVIRONMENT, "DOCKER_HOST": engine.address}
-        watching: list[subprocess.Popen[bytes]] = []
-        try:
-            for script in (head, worker):
-                with script.with_suffix(".log").open("wb") as log:
-                    watching.append(
-                        subprocess.Popen(
-                            ["bash", str(script)], env=environment, stdout=log, stderr=log, start_new_session=True
-                        )
-                    )
-                until = time.monotonic() + 60
-                name = script.stem
-                while name not in engine.docker("ps", "-a", "--format", "{{.Names}}").split():
-                    assert time.monotonic() < until, script.with_suffix(".log").read_text(encoding="utf-8")
-                    time.sleep(0.5)
-            lines = await_log(engine, "xpukit-node0", limit=180)
-            [own] = [line.partition("=")[2] for line in lines if line.startswith("env VLLM_HOST_IP=")]
-            seen = {name: json.loads(engine.docker("inspect", name))[0] for name in ("xpukit-node0", "xpukit-node1")}
-            for name, one in seen.items():
-                assert list(one["NetworkSettings"]["Networks"]) == ["xpukit"], name
-                assert one["HostConfig"]["Privileged"] is False
-                assert one["HostConfig"]["CapDrop"] == ["ALL"]
-            assert own == seen["xpukit-node0"]["NetworkSettings"]["Networks"]["xpukit"]["IPAddress"]
-            joined = engine.docker("exec", "xpukit-node1", "ray", "status")
-            assert len(re.findall(r"node_[0-9a-f]{20,}", joined)) == 2
-            assert "a$b c" not in json.dumps(seen["xpukit-node1"]["Config"])
-        finally:
-            ended = subprocess.run(
-                ["bash", str(end)], env=environment, capture_output=True, text=True, timeout=120, check=False
-            )
-            for process in watching:
-                os.killpg(process.pid, 15)
-                process.wait(timeout=30)
-        assert ended.returncode == 0, ended.stderr
-        assert engine.list_left() == []
-        until = time.monotonic() + 30
-        while "xpukit" in engine.docker("network", "ls", "--format", "{{.Name}}").split():
-            # The swarm takes it away by and by.
-            assert time.monotonic() < until
-            time.sleep(0.5)

@@ -15,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 
+from tests.live.docker_engine import find_processes
 from xpukit.core.errors import InterruptedRunError
 from xpukit.core.machine import Machine
 from xpukit.core.measurement import Job, Method, Target
@@ -235,14 +236,14 @@ def test_a_hanging_tool_is_stopped_and_costs_its_rows(bench: Callable[..., Bench
     assert time.monotonic() - started < 30
     assert "hung and was stopped after" in find(evaluation, "peak_bandwidth", FIRST).reason
     assert find(evaluation, "throughput", FIRST, dtype="fp16").value == 88.1234
-    assert list_strays("ze_peak") == []
+    assert find_processes(str(STAND_INS / "ze_peak")) == []
 
 
 def test_ranks_end_with_their_launcher(bench: Callable[..., Bench]) -> None:
     evaluation = bench("oneccl_benchmark=hang").run("oneccl_benchmark", timeout_s=1.5)
     assert {row.verdict for row in evaluation.results} == {"unknown"}
     assert all("hung" in row.reason for row in evaluation.results)
-    assert list_strays("1ccl_benchmark") == []
+    assert find_processes(str(STAND_INS / "1ccl_benchmark")) == []
 
 
 @pytest.mark.parametrize(
@@ -374,16 +375,3 @@ def test_ctrl_c_ends_all_jobs_of_a_group(tmp_path: Path) -> None:
         do_group(LiveHost(), group, directory, done=lambda planned, outcome: None)
     assert time.monotonic() - started < 60
     assert not [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
-
-
-def list_strays(word: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                argv = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if str(STAND_INS / word) in argv:
-                found.append(argv)
-    return found

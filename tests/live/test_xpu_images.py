@@ -14,17 +14,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.live.docker_engine import DockerEngine, make_debian_tar
+from tests.live.docker_engine import DockerEngine, await_health, make_debian_tar
+from tests.live.installed_tools import find_tool
 from tests.live.smoke_base import BASE
 from xpukit.facts.recipes import list_recipes, load_recipe
 from xpukit.host.docker_daemon import DockerDaemon
@@ -44,7 +43,6 @@ RECIPES = ("platform", "vllm-xpu", "vllm-ipex", "sglang-xpu", "deepseek-max")
 CASES = [(name, variant.name) for name in RECIPES for variant in load_recipe(name).variants]
 BUILDERS: tuple[BuilderKind, ...] = ("buildkit", "classic")
 PLAIN, ONEAPI = "xpukit-test/debian:12", "xpukit-test/debian-oneapi:12"
-HEALTH_LIMIT_S = 60.0
 # The image's own check, asked each second.
 OFTEN = ("--network", "none", "--health-interval", "1s")
 # Bash's own, and what differs between any two containers; LC_CTYPE is set by Python for itself.
@@ -66,14 +64,6 @@ def render(
     return render_recipe(
         recipe, settings, builder=builder, variant=variant, sources=sources, revision="test", require_hashes=False
     )
-
-
-def find_tool(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def write_all(folder: Path) -> list[Path]:
@@ -241,15 +231,6 @@ def read_checks(engine: DockerEngine, image: str) -> dict[str, str]:
 
 def clean(said: str) -> dict[str, str]:
     return {name: value for name, value in json.loads(said).items() if name not in OF_NO_IMPORT}
-
-
-def await_health(engine: DockerEngine, container: str) -> str:
-    until = time.monotonic() + HEALTH_LIMIT_S
-    while (state := engine.docker("inspect", "-f", "{{.State.Health.Status}}", container)) == "starting":
-        if time.monotonic() > until:
-            break
-        time.sleep(0.5)
-    return state
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from xpukit.cli.bench_options import (
     FormOption,
     KeyOption,
     ModelDirOption,
+    ModelOption,
     NameOption,
     OutOption,
     PlanOption,
@@ -20,7 +21,9 @@ from xpukit.cli.bench_options import (
     ResumeOption,
     ServeOption,
     UrlOption,
-    check_api,
+    check_source,
+    choose_directory,
+    read_api,
     read_key,
 )
 from xpukit.cli.session import JsonOption, Session, current_session
@@ -48,7 +51,7 @@ def bench_context(
     name: NameOption = "xpukit-bench",
     model_dir: ModelDirOption = None,
     ready_s: ReadyOption = None,
-    model: Annotated[str, typer.Option("--model", help="As the server names it. [its first]")] = "",
+    model: ModelOption = "",
     first: Annotated[str, typer.Option("--first", metavar="TOKENS", help="Tried first. [what is planned]")] = "",
     lowest: Annotated[str, typer.Option("--lowest", metavar="TOKENS", help="Not below. [1024]")] = "",
     highest: Annotated[
@@ -73,19 +76,15 @@ def bench_context(
     from xpukit.cli.bench_engine import StartChoice, choose_plan
     from xpukit.cli.serve_options import parse_tokens
     from xpukit.cli.serve_retry import read_context
-    from xpukit.core.json_document import build_document, now_utc
+    from xpukit.core.json_document import build_document
     from xpukit.facts.readiness import find_limit
     from xpukit.operate.context.directory import ContextDirectory, ContextRecord
     from xpukit.operate.context.search import CONTEXT_SCHEMA, Bounds, search_context
 
-    check_api(api)
-    if resume and out is None:
-        raise UsageError("--resume goes on with a directory", hint="name it with --out")
-    if sum((bool(url), bool(serve), plan_file is not None)) != 1:
-        raise UsageError("one server is asked", hint="--url URL, or --serve 'MODEL OPTIONS', or --plan FILE")
+    spoken = read_api(api)
+    place = choose_directory("context", out, resume=resume)
+    check_source(url, serve, plan_file)
     key = read_key(session, api_key_env)
-    place = out or Path("context-" + now_utc().replace(":", "").replace("-", "").lower())
-    spoken: Api = "completions" if api == "completions" else "chat"
     bounds = Bounds(
         first=parse_tokens(first) if first else 0,
         lowest=parse_tokens(lowest) if lowest else int(find_limit("context_lowest")),

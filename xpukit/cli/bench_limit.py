@@ -11,11 +11,15 @@ from xpukit.cli.bench_options import (
     ApiOption,
     ArrivalOption,
     EosOption,
+    InputOption,
     KeyOption,
+    OutputOption,
     PrefixOption,
+    TimeoutOption,
     UrlOption,
-    check_api,
     choose_load,
+    read_api,
+    read_arrival,
     read_key,
 )
 from xpukit.cli.session import JsonOption, current_session
@@ -34,8 +38,8 @@ def bench_limit(
         list[str] | None, typer.Option("--sla", metavar="TERM", help="As 'ttft_p99<=500ms'. Repeatable; all must hold.")
     ] = None,
     scenario: Annotated[str, typer.Option("--scenario", help="A load's lengths by its name.")] = "",
-    input_len: Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")] = None,
-    output_len: Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")] = None,
+    input_len: InputOption = None,
+    output_len: OutputOption = None,
     lowest: Annotated[float, typer.Option("--from-rate", metavar="RATE", help="Requests a second, at first.")] = 0.5,
     highest: Annotated[float, typer.Option("--max-rate", metavar="RATE", help="Never more.")] = 256.0,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Of each step.")] = 30.0,
@@ -47,7 +51,7 @@ def bench_limit(
     api: ApiOption = "chat",
     api_key_env: KeyOption = "",
     ignore_eos: EosOption = True,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request.")] = 600.0,
+    timeout: TimeoutOption = 600.0,
 ) -> int:
     """Search, print."""
     session = current_session()
@@ -65,7 +69,7 @@ def bench_limit(
 
     if not url:
         raise UsageError("no server was named", hint="--url http://127.0.0.1:8000")
-    check_api(api)
+    spoken, arriving = read_api(api), read_arrival(arrival)
     terms = [read_term(text) for text in sla or []]
     if not terms:
         raise UsageError("no promise was named", hint="--sla 'ttft_p99<=500ms' --sla 'tpot_mean<=50ms'")
@@ -74,7 +78,7 @@ def bench_limit(
     settings = ClientSettings(
         url=url,
         model=model or find_model(url, key),
-        api="completions" if api == "completions" else "chat",
+        api=spoken,
         api_key=key,
         ignore_eos=ignore_eos,
         timeout_s=timeout,
@@ -86,7 +90,7 @@ def bench_limit(
             output_len=load.output_len,
             requests=min(_MOST_REQUESTS, max(10, math.ceil(rate * seconds))),
             rate_rps=rate,
-            arrival="fixed" if arrival == "fixed" else "poisson",
+            arrival=arriving,
             shared_prefix=shared_prefix,
             seed=seed,
         )
@@ -95,8 +99,6 @@ def bench_limit(
     def tell(step: Step) -> None:
         session.say(f"{step.rate_rps:.3g} req/s: {step.broken or 'kept'}")
 
-    if arrival not in ("poisson", "fixed"):
-        raise UsageError(f"no arrival {arrival!r}", hint="poisson or fixed")
     found = find_limit(
         look, terms, lowest_rps=lowest, highest_rps=highest, precision=precision, most_steps=steps, tell=tell
     )

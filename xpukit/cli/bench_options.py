@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from xpukit.core.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from xpukit.facts.bench_references import ServingReference
     from xpukit.facts.bench_scenarios import Scenario
+    from xpukit.operate.bench.matrix import Matrix, Model
     from xpukit.operate.bench.report import BenchReport, Deployment, Point
 
 HardwareOption = Annotated[
@@ -41,6 +42,12 @@ ArrivalOption = Annotated[str, typer.Option("--arrival", help="Of requests at a 
 PrefixOption = Annotated[
     float, typer.Option("--shared-prefix", metavar="SHARE", help="Of every prompt, the same for all: 0 to 1.")
 ]
+ModelOption = Annotated[str, typer.Option("--model", help="As the server names it. [its first]")]
+InputOption = Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")]
+OutputOption = Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")]
+ConcurrencyOption = Annotated[int | None, typer.Option("--concurrency", min=1, help="At a time. [all at once]")]
+RateOption = Annotated[float | None, typer.Option("--rate", help="Requests a second, however slow the server is.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request.")]
 ServeOption = Annotated[
     str, typer.Option("--serve", metavar="WORDS", help="Start what 'xpukit serve WORDS' plans, and end it afterwards.")
 ]
@@ -125,6 +132,32 @@ def choose_load(
     )
 
 
+def cross_loads(
+    loads: Sequence[Scenario],
+    served: Model,
+    *,
+    rate: float | None,
+    arrival: str,
+    shared_prefix: float,
+    hardware: str = "",
+) -> Matrix:
+    """The matrix of loads given by options; at a rate their concurrency does not count."""
+    from xpukit.operate.bench.matrix import Lengths, Matrix
+
+    return Matrix(
+        schema="",
+        model=(served,),
+        lengths=tuple(
+            Lengths(input_len=load.input_len, output_len=load.output_len, requests=load.requests) for load in loads
+        ),
+        concurrency=tuple(dict.fromkeys(load.concurrency for load in loads)) if rate is None else (),
+        rates=() if rate is None else (rate,),
+        arrival=read_arrival(arrival),
+        shared_prefix=shared_prefix,
+        hardware=hardware,
+    )
+
+
 def read_key(session: Session, name: str) -> str:
     """The key. Raises UsageError where the variable is not set."""
     if not name:
@@ -135,10 +168,33 @@ def read_key(session: Session, name: str) -> str:
     return found.value
 
 
-def check_api(api: str) -> None:
-    """Raise UsageError for another than the two."""
-    if api not in ("chat", "completions"):
-        raise UsageError(f"no API {api!r}", hint="--api chat or completions")
+def read_api(text: str) -> Literal["chat", "completions"]:
+    """Raises UsageError for another than the two."""
+    if text not in ("chat", "completions"):
+        raise UsageError(f"no API {text!r}", hint="--api chat or completions")
+    return "chat" if text == "chat" else "completions"
+
+
+def read_arrival(text: str) -> Literal["poisson", "fixed"]:
+    """Raises UsageError for another than the two."""
+    if text not in ("poisson", "fixed"):
+        raise UsageError(f"no arrival {text!r}", hint="poisson or fixed")
+    return "poisson" if text == "poisson" else "fixed"
+
+
+def choose_directory(command: str, out: Path | None, *, resume: bool) -> Path:
+    """`--out`, or a new directory here by the time. Raises UsageError for `--resume` without it."""
+    from xpukit.core.json_document import now_utc
+
+    if resume and out is None:
+        raise UsageError("--resume goes on with a directory", hint="name it with --out")
+    return out or Path(f"{command}-" + now_utc().replace(":", "").replace("-", "").lower())
+
+
+def check_source(url: str, serve: str, plan_file: Path | None) -> None:
+    """Raises UsageError unless exactly one server is named."""
+    if sum((bool(url), bool(serve), plan_file is not None)) != 1:
+        raise UsageError("one server is measured", hint="--url URL, or --serve 'MODEL OPTIONS', or --plan FILE")
 
 
 def exit_code(report: BenchReport, *, strict: bool) -> int:

@@ -12,22 +12,31 @@ from xpukit.cli.bench_options import (
     AgainstOption,
     ApiOption,
     ArrivalOption,
+    ConcurrencyOption,
     DevicesOption,
     EosOption,
     HardwareOption,
+    InputOption,
     KeyOption,
     ModelDirOption,
+    ModelOption,
     NameOption,
+    OutputOption,
     PrefixOption,
     QuantizationOption,
+    RateOption,
     ReadyOption,
     ReferenceOption,
     StrictOption,
+    TimeoutOption,
     TpOption,
     UrlOption,
-    check_api,
+    choose_directory,
     choose_load,
+    cross_loads,
     exit_code,
+    read_api,
+    read_arrival,
     read_earlier,
     read_key,
     read_references,
@@ -51,7 +60,7 @@ def bench_run(
     ] = None,
     json: JsonOption = False,
     url: UrlOption = "",
-    model: Annotated[str, typer.Option("--model", help="As the server names it. [its first]")] = "",
+    model: ModelOption = "",
     client: Annotated[
         str,
         typer.Option("--client", metavar="NAME", help="builtin, or whose benchmark: vllm[:VERSION], sglang, an image."),
@@ -65,18 +74,18 @@ def bench_run(
     ] = False,
     device: Annotated[str, typer.Option("--device", help="What that runs on, as xpu.")] = "",
     scenario: Annotated[str, typer.Option("--scenario", help="A load by its name.")] = "",
-    input_len: Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")] = None,
-    output_len: Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")] = None,
+    input_len: InputOption = None,
+    output_len: OutputOption = None,
     requests: Annotated[int | None, typer.Option("--requests", min=1, help="In all.")] = None,
-    concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="At a time. [all at once]")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="Requests a second, however slow the server is.")] = None,
+    concurrency: ConcurrencyOption = None,
+    rate: RateOption = None,
     arrival: ArrivalOption = "poisson",
     shared_prefix: PrefixOption = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of prompts and arrivals.")] = 1,
     repeats: Annotated[int | None, typer.Option("--repeats", min=1, max=100, help="Of each load. [1]")] = None,
     warmup: Annotated[int | None, typer.Option("--warmup", min=0, help="Requests before, not counted. [1]")] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=0.1, help="After these no request starts.")] = None,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request.")] = 600.0,
+    timeout: TimeoutOption = 600.0,
     run_timeout: Annotated[
         float, typer.Option("--run-timeout", min=1, metavar="SECONDS", help="For one run of the engine's benchmark.")
     ] = 7200.0,
@@ -117,16 +126,14 @@ def bench_run(
     from xpukit.core.json_document import build_document, now_utc
     from xpukit.host.http_stream import read_url
     from xpukit.operate.bench.client import ClientSettings, find_model
-    from xpukit.operate.bench.matrix import Lengths, Matrix, Model, list_points, load_matrix
+    from xpukit.operate.bench.matrix import Model, list_points, load_matrix
     from xpukit.operate.bench.report import REPORT_SCHEMA, Deployment
     from xpukit.operate.bench.run_directory import BenchRunDirectory, RunRecord
     from xpukit.operate.bench.run_matrix import run_matrix
 
-    check_api(api)
-    if arrival not in ("poisson", "fixed"):
-        raise UsageError(f"no arrival {arrival!r}", hint="poisson or fixed")
-    if resume and out is None:
-        raise UsageError("--resume goes on with a directory", hint="name it with --out")
+    spoken = read_api(api)
+    read_arrival(arrival)
+    place = choose_directory("bench", out, resume=resume)
     if extras and client == "builtin":
         raise UsageError("flags after -- are for the engine's benchmark", hint="--client vllm")
     key = read_key(session, api_key_env)
@@ -141,17 +148,7 @@ def bench_run(
             raise UsageError("no server was named", hint="--url http://127.0.0.1:8000, or a matrix with --form docker")
         load = choose_load(scenario, input_len, output_len, requests, concurrency)
         served = Model(name=model or find_model(url, key), url=url, quantization=quantization, tp=tp, devices=devices)
-        lengths = Lengths(input_len=load.input_len, output_len=load.output_len, requests=load.requests)
-        matrix = Matrix(
-            schema="",
-            model=(served,),
-            lengths=(lengths,),
-            concurrency=(load.concurrency,) if rate is None else (),
-            rates=() if rate is None else (rate,),
-            arrival="fixed" if arrival == "fixed" else "poisson",
-            shared_prefix=shared_prefix,
-            hardware=hardware,
-        )
+        matrix = cross_loads([load], served, rate=rate, arrival=arrival, shared_prefix=shared_prefix, hardware=hardware)
     rounds = repeats or matrix.repeats
     before = matrix.warmup if warmup is None else warmup
     points = list_points(matrix)
@@ -174,7 +171,7 @@ def bench_run(
     settings = ClientSettings(
         url=url,
         model=model,
-        api="completions" if api == "completions" else "chat",
+        api=spoken,
         api_key=key,
         ignore_eos=ignore_eos,
         warmup=before,
@@ -182,7 +179,6 @@ def bench_run(
         seconds=seconds,
     )
     created = now_utc()
-    place = out or Path("bench-" + created.replace(":", "").replace("-", "").lower())
     choice = None
     if client != "builtin":
         choice = EngineChoice(

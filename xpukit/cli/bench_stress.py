@@ -13,20 +13,29 @@ import typer
 from xpukit.cli.bench_options import (
     ApiOption,
     ArrivalOption,
+    ConcurrencyOption,
     EosOption,
     FormOption,
+    InputOption,
     KeyOption,
     ModelDirOption,
+    ModelOption,
     NameOption,
     OutOption,
+    OutputOption,
     PlanOption,
     PrefixOption,
+    RateOption,
     ReadyOption,
     ResumeOption,
     ServeOption,
+    TimeoutOption,
     UrlOption,
-    check_api,
+    check_source,
+    choose_directory,
     choose_load,
+    cross_loads,
+    read_api,
     read_key,
 )
 from xpukit.cli.session import JsonOption, Session, current_session
@@ -62,17 +71,17 @@ def bench_stress(
     name: NameOption = "xpukit-bench",
     model_dir: ModelDirOption = None,
     ready_s: ReadyOption = None,
-    model: Annotated[str, typer.Option("--model", help="As the server names it. [its first]")] = "",
+    model: ModelOption = "",
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="At most. [20 where no --hours]")] = None,
     hours: Annotated[float | None, typer.Option("--hours", min=0.001, help="At most, in all.")] = None,
     scenario: Annotated[
         list[str] | None, typer.Option("--scenario", help="A load by its name; repeatable: they take turns.")
     ] = None,
-    input_len: Annotated[int | None, typer.Option("--input", min=1, metavar="TOKENS", help="Of a prompt.")] = None,
-    output_len: Annotated[int | None, typer.Option("--output", min=1, metavar="TOKENS", help="Of an answer.")] = None,
+    input_len: InputOption = None,
+    output_len: OutputOption = None,
     requests: Annotated[int | None, typer.Option("--requests", min=1, help="Of a round.")] = None,
-    concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="At a time. [all at once]")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="Requests a second, however slow the server is.")] = None,
+    concurrency: ConcurrencyOption = None,
+    rate: RateOption = None,
     arrival: ArrivalOption = "poisson",
     shared_prefix: PrefixOption = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of prompts and arrivals; each round has others.")] = 1,
@@ -99,7 +108,7 @@ def bench_stress(
     api: ApiOption = "chat",
     api_key_env: KeyOption = "",
     ignore_eos: EosOption = True,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request.")] = 600.0,
+    timeout: TimeoutOption = 600.0,
     out: OutOption = None,
     resume: ResumeOption = False,
 ) -> int:
@@ -110,17 +119,15 @@ def bench_stress(
     from xpukit.cli.bench_engine import StartChoice, choose_plan, require_ready, start_engine
     from xpukit.core.json_document import build_document, now_utc
     from xpukit.operate.bench.client import ClientSettings, find_model
-    from xpukit.operate.bench.matrix import Lengths, Matrix, Model, list_points, load_matrix
+    from xpukit.operate.bench.matrix import Model, list_points, load_matrix
     from xpukit.operate.stress.directory import StressDirectory, StressRecord
     from xpukit.operate.stress.judge import Rules, default_rules
     from xpukit.operate.stress.result import STRESS_SCHEMA
     from xpukit.operate.stress.run import Bound, StressRun
 
-    check_api(api)
-    if resume and out is None:
-        raise UsageError("--resume goes on with a directory", hint="name it with --out")
-    if sum((bool(url), bool(serve), plan_file is not None)) != 1:
-        raise UsageError("one server is loaded", hint="--url URL, or --serve 'MODEL OPTIONS', or --plan FILE")
+    spoken = read_api(api)
+    place = choose_directory("stress", out, resume=resume)
+    check_source(url, serve, plan_file)
     key = read_key(session, api_key_env)
     if matrix_file is not None:
         if scenario or input_len or output_len or rate is not None or concurrency:
@@ -130,19 +137,8 @@ def bench_stress(
             raise UsageError("a stress run loads one server", hint="leave one [[model]] in the matrix")
     else:
         loads = [choose_load(one, input_len, output_len, requests, concurrency) for one in scenario or [""]]
-        matrix = Matrix(
-            schema="",
-            model=(Model(name=model),),
-            lengths=tuple(
-                Lengths(input_len=one.input_len, output_len=one.output_len, requests=one.requests) for one in loads
-            ),
-            concurrency=tuple(dict.fromkeys(one.concurrency for one in loads)) if rate is None else (),
-            rates=() if rate is None else (rate,),
-            arrival="fixed" if arrival == "fixed" else "poisson",
-            shared_prefix=shared_prefix,
-        )
+        matrix = cross_loads(loads, Model(name=model), rate=rate, arrival=arrival, shared_prefix=shared_prefix)
     points = tuple(_rename(point) for point in list_points(matrix))
-    place = out or Path("stress-" + now_utc().replace(":", "").replace("-", "").lower())
     usual = default_rules()
     rules = Rules(
         baseline=baseline or usual.baseline, window=window or usual.window, errors=errors, tolerance=tolerance
@@ -161,7 +157,7 @@ def bench_stress(
         settings = ClientSettings(
             url=url,
             model=points[0].model.served_name or points[0].model.name or find_model(url, key),
-            api="completions" if api == "completions" else "chat",
+            api=spoken,
             api_key=key,
             ignore_eos=ignore_eos,
             warmup=matrix.warmup,

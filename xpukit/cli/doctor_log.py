@@ -34,7 +34,9 @@ def explain_log(session: Session, sources: list[str]) -> int:
         print_report(session, report)
     for source in report.sources:
         if source.complaint:
-            session.warn(f"{source.name}: {source.complaint}")
+            piped = "-" in sources and not source.bytes
+            hint = " (docker logs writes to standard error too: add 2>&1)" if piped else ""
+            session.warn(f"{source.name}: {source.complaint}{hint}")
     return report.exit_code
 
 

@@ -132,9 +132,9 @@ def serve(
     form: Annotated[str, typer.Option("--form", "-f", help="How it is written; --forms lists them.")] = "shell",
     forms: Annotated[bool, typer.Option("--forms", help="List the forms.")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="PATH", help="Write there: a file, or a directory for several."),
-    ] = None,
+        str,
+        typer.Option("--out", "-o", metavar="PATH", help="Write there: a file, or a directory (for several, or DIR/)."),
+    ] = "",
     name: Annotated[str, typer.Option("--name", help="Of containers, units and files.")] = "xpukit",
     log_file: Annotated[
         str, typer.Option("--log-file", metavar="FILE", help="Write the engine's output there too.")
@@ -231,7 +231,8 @@ def serve(
     )
     options = ServeOptions(
         form=form,
-        out=out,
+        out=Path(out) if out else None,
+        out_is_folder=out.endswith("/"),
         name=name,
         models=tuple(model_dir or ()),
         privileged=privileged,

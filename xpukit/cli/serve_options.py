@@ -37,6 +37,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     run: bool
     force: bool
     calibrate: str
+    out_is_folder: bool = False
     check: bool = True
     retry: bool = False
     balance: str = "leastconn"

@@ -76,7 +76,7 @@ def put_out(session: Session, plan: Plan, options: ServeOptions) -> int:
 
         return start_form(session, plan, files, options)
     if options.out is not None:
-        _write_files(session, files, options.out)
+        _write_files(session, files, options.out, is_folder=options.out_is_folder)
     elif not options.explain:
         _print_files(files)
     return int(ExitCode.OK)
@@ -133,11 +133,11 @@ def _print_files(files: tuple[FormFile, ...]) -> None:
         print(file.text, end="")
 
 
-def _write_files(session: Session, files: tuple[FormFile, ...], out: Path) -> None:
+def _write_files(session: Session, files: tuple[FormFile, ...], out: Path, *, is_folder: bool) -> None:
     from xpukit.cli.output import make_folder
     from xpukit.core.atomic import write_atomic
 
-    alone = len(files) == 1 and not out.is_dir()
+    alone = len(files) == 1 and not is_folder and not out.is_dir()
     for file in files:
         path = out if alone else out / file.name
         make_folder(path.parent)

@@ -11,6 +11,7 @@ from xpukit.core.machine import Machine
 from xpukit.doctor.check import Check, Patient
 from xpukit.doctor.registry import list_checks
 from xpukit.facts.doctor_install_steps import load_install_steps
+from xpukit.facts.doctor_probe_findings import load_probe_findings
 from xpukit.host.door import Host
 
 
@@ -43,12 +44,21 @@ def examine_machine(host: Host, machine: Machine, *, checks: Sequence[Check] | N
             else:
                 findings[(item.id, item.subject)] = item
     return Diagnosis(
-        findings=sort_findings([_name_step(found) for found in findings.values()]),
+        findings=sort_findings([_complete(found) for found in findings.values()]),
         unchecked=tuple(unchecked),
         checks=tuple(check.name for check in chosen),
     )
 
 
-def _name_step(found: Finding) -> Finding:
+def _complete(found: Finding) -> Finding:
+    """With what facts say of it: the step of `xpukit install`, and why it matters where only probe found it."""
+    known = next((row for row in load_probe_findings() if row.covers(found.id)), None)
+    if known is not None:
+        found = msgspec.structs.replace(
+            found,
+            explanation=found.explanation or known.explanation,
+            links=found.links or known.links,
+            concerns=found.concerns or known.concerns,
+        )
     step = load_install_steps().get(found.id, "")
     return msgspec.structs.replace(found, install_step=step) if step and not found.install_step else found

@@ -14,6 +14,7 @@ _HEAD = (
     "# Read it, delete what you do not want, then run it. It stops at the first command that fails.",
     "set -eu",
 )
+_OF_A_SHELL = ("export ", "unset ")
 
 
 def write_fix_script(report: Report, *, host: str, version: str, name_install: Callable[[Finding], str]) -> str:
@@ -67,7 +68,11 @@ def _list_commands(finding: Finding, given: dict[tuple[str, ...], str]) -> list[
     if any(_is_unprintable(command) for command in finding.commands):
         return ["#   its commands hold control characters and are not printed: xpukit doctor --json has them"]
     given[finding.commands] = _short(finding)
-    return list(finding.commands)
+    # A script's own shell is not the one that programs are started from.
+    return [
+        f"#   in the shell that starts the programs: {command}" if command.startswith(_OF_A_SHELL) else command
+        for command in finding.commands
+    ]
 
 
 def _is_unprintable(command: str) -> bool:

@@ -57,7 +57,7 @@ class Unexplained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogSourceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of one source; `complaint` says why it ended early."""
+    """What was read of one source; `complaint` says why it ended early, or that it is empty or no text."""
 
     name: str
     lines: int
@@ -76,7 +76,8 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """1 with a critical known error, 3 where error lines stayed unexplained or reading ended early, else 0."""
+        """1 with a critical known error; 3 where error lines stayed unexplained, reading ended early or there was no
+        text; else 0."""
         if any(match.severity == "critical" for match in self.matches):
             return 1
         return 3 if self.unexplained or any(source.complaint for source in self.sources) else 0

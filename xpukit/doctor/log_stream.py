@@ -10,13 +10,16 @@ from typing import BinaryIO, cast
 from xpukit.doctor.log_lines import LINE_LIMIT_BYTES
 
 BLOCK_BYTES = 1 << 20
+_CONTROL = bytes({*range(32)} - set(b"\t\n\v\f\r\x1b\b"))
+# Random bytes are a tenth control characters, programs more; a log has some where a disk lost power.
+_CONTROL_AT_MOST = 0.05
 # Beyond this a line without an end is cut: its head and what came last are kept.
 _PENDING_LIMIT = 16 * LINE_LIMIT_BYTES
 
 
 class LogStream:
-    """The blocks of one source. `complaint` says why it ended early, "" when it did not; `read_bytes` counts what was
-    read after unpacking."""
+    """The blocks of one source. `complaint` says why it ended early, or that it can be no log, "" for neither;
+    `read_bytes` counts what was read after unpacking."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
@@ -27,6 +30,10 @@ class LogStream:
         """Blocks of whole lines, each ending in a newline except perhaps the last. Never raises for the content."""
         pending = b""
         for chunk in self._chunks():
+            if not self.read_bytes and len(chunk) - len(chunk.translate(None, _CONTROL)) > _CONTROL_AT_MOST * len(
+                chunk
+            ):
+                self.complaint = "it looks like no text, and was read as if it were"
             self.read_bytes += len(chunk)
             cut = chunk.rfind(b"\n") + 1
             if not cut:
@@ -38,6 +45,8 @@ class LogStream:
             pending = chunk[cut:]
         if pending:
             yield pending
+        if not self.read_bytes and not self.complaint:
+            self.complaint = "it is empty"
 
     def _chunks(self) -> Iterator[bytes]:
         try:

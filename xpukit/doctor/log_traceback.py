@@ -21,6 +21,8 @@ class Tracebacks:
 
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
+        # Those whose begin is not in the log, as `docker logs --tail` cuts them.
+        self._headless: set[str] = set()
 
     @property
     def any_open(self) -> bool:
@@ -31,9 +33,7 @@ class Tracebacks:
         message = line.message
         if message.endswith(_BEGIN) or message in _LINKS:
             if message not in _LINKS:
-                if len(self._open) >= _OPEN_AT_MOST:
-                    self._open.clear()
-                self._open[line.tag] = 0
+                self._begin(line.tag)
             return "frame"
         if line.tag in self._open:
             self._open[line.tag] += 1
@@ -43,8 +43,20 @@ class Tracebacks:
             if not message or message[0] in " \t" or _FRAME.match(message):
                 return "frame"
             del self._open[line.tag]
-            return "exception"
-        return "frame" if _FRAME.match(message) else ""
+            # Other programs write "File ..., line 3" too: there only what is an exception ends a traceback.
+            return "exception" if line.tag not in self._headless or is_exception(message) else ""
+        if not _FRAME.match(message):
+            return ""
+        self._begin(line.tag)
+        self._headless.add(line.tag)
+        return "frame"
+
+    def _begin(self, tag: str) -> None:
+        if len(self._open) >= _OPEN_AT_MOST:
+            self._open.clear()
+            self._headless.clear()
+        self._open[tag] = 0
+        self._headless.discard(tag)
 
 
 def is_exception(message: str) -> bool:

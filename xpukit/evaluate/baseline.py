@@ -16,7 +16,7 @@ from xpukit.core.json_document import BAD_JSON, build_document, encode_json
 from xpukit.evaluate.baseline_record import make_rows
 from xpukit.evaluate.baseline_result import RecordFile, Recording
 from xpukit.evaluate.report_csv import format_params
-from xpukit.facts.reference_layers import read_reference_text
+from xpukit.facts.reference_files import read_reference_text
 from xpukit.facts.references import COLUMNS, ReferenceRow, parse_reference_csv
 
 RECORD_SCHEMA = "xpukit.baseline-record/1"

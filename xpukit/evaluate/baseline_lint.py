@@ -17,7 +17,7 @@ from xpukit.evaluate.report_csv import format_params
 from xpukit.facts.devices import DeviceFacts, lookup_device
 from xpukit.facts.metrics import MetricFacts, load_metrics
 from xpukit.facts.pcie import compute_line_rate_gbps
-from xpukit.facts.reference_layers import read_reference_text
+from xpukit.facts.reference_files import read_reference_text
 from xpukit.facts.references import COLUMNS, ReferenceRow, parse_reference_row
 from xpukit.facts.references_upstream import guess_devices, is_upstream, read_upstream
 

@@ -23,7 +23,9 @@ from xpukit.evaluate.log_slices import LogSlice, slice_log
 from xpukit.evaluate.parsers.imb import parse_imb
 from xpukit.evaluate.parsers.lines import Line, Note, Problem, find_problem
 from xpukit.evaluate.parsers.matrix_mul import MatrixOutput, parse_matrix_mul
-from xpukit.evaluate.parsers.oneccl_benchmark import CclOutput, parse_csv, parse_table
+from xpukit.evaluate.parsers.oneccl_benchmark import parse_table
+from xpukit.evaluate.parsers.oneccl_csv import parse_csv
+from xpukit.evaluate.parsers.oneccl_rows import CclOutput
 from xpukit.evaluate.parsers.xpu_smi_dump import parse_dump
 from xpukit.evaluate.parsers.ze_bandwidth import TransferOutput, parse_ze_bandwidth
 from xpukit.evaluate.parsers.ze_peak import PeakOutput, parse_ze_peak

@@ -7,8 +7,6 @@ An empty cell says that the source does not tell.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import msgspec
 from xpukit.core.errors import BadFactsError
 from xpukit.facts.bench_formats import load_bench_formats
 from xpukit.facts.paths import shipped_dir
+from xpukit.facts.reference_files import iterate_rows, read_reference_text
 
 COLUMNS = (
     "hardware",
@@ -70,14 +69,7 @@ class ServingReference(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_serving_references(text: str, *, origin: str) -> tuple[ServingReference, ...]:
     """Rows of a file. Raises BadFactsError naming the line that breaks the schema."""
-    reader = csv.DictReader(io.StringIO(text))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise BadFactsError(f"{origin}: no column {', '.join(missing)}", hint=f"columns are {','.join(COLUMNS)}")
-    try:
-        return tuple(_parse_row(raw, f"{origin}:{reader.line_num}") for raw in reader)
-    except csv.Error as err:
-        raise BadFactsError(f"{origin}:{reader.line_num}: not CSV: {err}") from err
+    return tuple(_parse_row(raw, where) for raw, where in iterate_rows(text, COLUMNS, origin=origin))
 
 
 def _parse_row(raw: dict[str, str | None], where: str) -> ServingReference:
@@ -149,8 +141,4 @@ def load_serving_references(directory: Path | None = None) -> tuple[ServingRefer
 
 def read_serving_references(path: Path) -> tuple[ServingReference, ...]:
     """The rows of one file. Raises BadFactsError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise BadFactsError(f"{path}: cannot be read: {err}") from err
-    return parse_serving_references(text, origin=path.name)
+    return parse_serving_references(read_reference_text(path), origin=path.name)

@@ -7,19 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from xpukit.core.errors import BadFactsError
+from xpukit.facts.reference_files import read_reference_text
 from xpukit.facts.references import ReferenceRow, load_references, parse_reference_csv
 from xpukit.facts.references_upstream import is_upstream, parse_upstream
-
-
-def read_reference_text(path: Path) -> str:
-    """The text of a reference file. Raises BadFactsError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as err:
-        raise BadFactsError(f"{path}: cannot be read: {err.strerror or err}", hint="check the path") from err
-    except UnicodeDecodeError as err:
-        raise BadFactsError(f"{path}: not UTF-8 text: {err.reason}", hint="save it as UTF-8") from err
 
 
 def load_layers(

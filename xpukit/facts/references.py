@@ -9,8 +9,6 @@ which it is scaled to the link of the device at hand.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from pathlib import Path
@@ -21,6 +19,7 @@ from xpukit.core.errors import BadFactsError
 from xpukit.core.measurement import Param
 from xpukit.facts.paths import shipped_dir
 from xpukit.facts.pcie import PcieLink, parse_link
+from xpukit.facts.reference_files import iterate_rows, read_reference_text
 
 COLUMNS = (
     "device",
@@ -82,14 +81,7 @@ def parse_param(text: str) -> Param:
 
 def parse_reference_csv(text: str, *, origin: str) -> tuple[ReferenceRow, ...]:
     """Rows of a reference file. Raises BadFactsError naming the line that breaks the schema."""
-    reader = csv.DictReader(io.StringIO(text))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise BadFactsError(f"{origin}: no column {', '.join(missing)}", hint=f"columns are {','.join(COLUMNS)}")
-    try:
-        return tuple(parse_reference_row(raw, f"{origin}:{reader.line_num}") for raw in reader)
-    except csv.Error as err:
-        raise BadFactsError(f"{origin}:{reader.line_num}: not CSV: {err}") from err
+    return tuple(parse_reference_row(raw, where) for raw, where in iterate_rows(text, COLUMNS, origin=origin))
 
 
 def parse_reference_row(raw: dict[str, str | None], where: str) -> ReferenceRow:
@@ -154,9 +146,5 @@ def load_references(directory: Path | None = None) -> tuple[ReferenceRow, ...]:
     folder = directory or shipped_dir("reference_perf")
     rows: list[ReferenceRow] = []
     for path in sorted(folder.glob("*.csv")):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise BadFactsError(f"{path}: cannot be read: {err}") from err
-        rows.extend(parse_reference_csv(text, origin=path.name))
+        rows.extend(parse_reference_csv(read_reference_text(path), origin=path.name))
     return tuple(rows)

@@ -20,13 +20,15 @@ from xpukit.serve.model_types import Model
 from xpukit.serve.quantization import is_plannable
 from xpukit.serve.request import ServeRequest
 from xpukit.serve.request_words import FIELDS, Field, list_defaults
-from xpukit.serve.validate_intents import Meant, parse_words, read_intents, says_same
+from xpukit.serve.validate_intents import Meant, find_unless, parse_words, read_intents, says_same
 from xpukit.serve.validate_parse import Given, Parsed
 from xpukit.serve.validate_spell import write_values
 from xpukit.serve.validate_types import convert_value
 
 # Said of a launch, but by no single choice of the request.
 _MODEL, _NODES, _BLOCK_SIZE = "model", "nodes", "block_size"
+# Ranks that no plan has.
+_UNPLANNED = "prefill_context_parallel"
 
 
 class TakenExtras(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +61,9 @@ def take_extras(
     notes: list[str] = []
     changes: dict[str, Any] = {}
     block_size = None
-    for meant in read_intents(parsed, (*fields, _MODEL, _NODES, _BLOCK_SIZE), entry, schema):
+    for field in fields.values():
+        _check_own(field, request, find_unless(parsed, field.intent, entry, schema))
+    for meant in read_intents(parsed, (*fields, _MODEL, _NODES, _BLOCK_SIZE, _UNPLANNED), entry, schema):
         places = _find_places(meant.given, parsed, request.extras)
         words = tuple(request.extras[at] for at in places)
         text = shlex.join(words)
@@ -67,6 +71,8 @@ def take_extras(
             notes.append(f"{text} stays as it is: with {meant.unless} it is not what {_option_of(fields, meant)} asks")
         elif meant.intent == _BLOCK_SIZE:
             block_size = _read_count(meant.given[0], 1)
+        elif meant.intent == _UNPLANNED:
+            _check_unplanned(text, meant)
         elif meant.intent == _NODES:
             _check_nodes(text, meant, nodes)
         elif meant.intent == _MODEL:
@@ -121,7 +127,10 @@ def _find_places(given: Sequence[Given], parsed: Parsed, extras: Sequence[str]) 
 
 
 def _read_value(field: Field, meant: Meant, model: Model) -> Any:
-    """The value for the request, None where the planner cannot plan for it (`auto`, a format that it does not know)."""
+    """The value for the request, None where the planner cannot plan for it (`auto`, a format that it does not know).
+
+    Raises UsageError for a number that our own option refuses too.
+    """
     values = meant.values
     if field.kind == "yes-or-no":
         return values == ("true",)
@@ -129,10 +138,15 @@ def _read_value(field: Field, meant: Meant, model: Model) -> Any:
         # A switch without a number: as many as there are.
         if values in (("true",), ("false",)):
             return 0 if values == ("true",) else 1
-        return _read_count(meant.given[0], field.least or 1)
+        count = _read_count(meant.given[0], field.least or 1)
+        if count is not None and field.most is not None and count > field.most:
+            raise UsageError(f"{meant.given[0].typed} {count} after --: more than {field.most}", hint=field.label)
+        return count
     if field.kind == "share":
         share = float(values[0])
-        return share if math.isfinite(share) and 0 < share <= 1 else None
+        if not (math.isfinite(share) and 0 < share <= 1):
+            raise UsageError(f"{meant.given[0].typed} {values[0]} after --: not a part of 1", hint="for example 0.9")
+        return share
     if field.kind == "words":
         return values if all("=" in value and not value.startswith("{") for value in values) else None
     if len(values) != 1 or not values[0]:
@@ -165,6 +179,23 @@ def _refuse_other(field: Field, own: Any, text: str) -> None:
         f"{_spell(field, own)} and, after --, {text}: they ask for different things",
         hint=f"leave one of them out; {text.split(maxsplit=1)[0]} after -- is planned for as {field.option} is",
     )
+
+
+def _check_own(field: Field, request: ServeRequest, unless: str) -> None:
+    """Our option says so many ranks; with `unless` the engine's flag for them would say something else."""
+    own = getattr(request, field.name)
+    if unless and own not in (list_defaults()[field.name], 1):
+        raise UsageError(
+            f"{_spell(field, own)} and, after --, {unless}: with it, the engine has no ranks of that kind",
+            hint=f"name the engine's own flag after -- too, instead of {field.option}",
+        )
+
+
+def _check_unplanned(text: str, meant: Meant) -> None:
+    if (_read_count(meant.given[0], 1) or 1) > 1:
+        raise UsageError(
+            f"{text} after --: it asks for more GPUs than a plan can give it", hint="--tp or --pp divide over more GPUs"
+        )
 
 
 def _check_nodes(text: str, meant: Meant, nodes: int) -> None:

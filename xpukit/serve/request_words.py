@@ -53,6 +53,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     example: str = ""
     least: int | None = None
+    most: int | None = None
     intent: str = ""
 
 
@@ -130,7 +131,7 @@ FIELDS: tuple[Field, ...] = (
     _row("machine", "pinning", "one-of", "--pin", "Pinning", choices=("auto", "numactl", "engine", "off")),
     _row("machine", "reserved_cpus", "text", "--reserved-cpus", "CPUs to leave to others", example="0-3"),
     _row("server", "host", "text", "--host", "Address it listens on", intent="host"),
-    _row("server", "port", "count", "--port", "Port", least=1, example="8000", intent="port"),
+    _row("server", "port", "count", "--port", "Port", least=1, most=65535, example="8000", intent="port"),
     _row("server", "served_name", "text", "--served-name", "The model's name in requests", intent="served_name"),
     _row("server", "api_key_env", "text", "--api-key-env", "Variable that holds the key"),
     _row("server", "proxy", "text", "--proxy", "LMDeploy's proxy", intent="proxy_url"),

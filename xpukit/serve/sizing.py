@@ -15,7 +15,7 @@ from xpukit.serve.launch_flags import find_batched_tokens
 from xpukit.serve.memory import fit_memory
 from xpukit.serve.memory_types import Correction, DeviceMemory, MemoryPlan, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
-from xpukit.serve.parallelism import ModelParts, Parallelism, check_parallelism, list_tensor_parallel
+from xpukit.serve.parallelism import ModelParts, Parallelism, check_parallelism, list_tensor_parallel, make_parts
 from xpukit.serve.quantization import (
     QuantizationChoice,
     choose_quantization,
@@ -62,26 +62,6 @@ class SizingCase(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str
     task: str
     host_memory_bytes: int | None = None
-
-
-def find_parts(model: Model) -> ModelParts:
-    """What of the model has to divide by the ranks."""
-    shape = model.architecture
-    stored = model.quantization
-    block = stored.block if stored is not None else None
-    experts = shape.experts
-    return ModelParts(
-        attention_heads=shape.heads or None,
-        kv_heads=shape.kv_heads or None,
-        layers=shape.layers or None,
-        intermediate_size=shape.intermediate or None,
-        experts=experts.count if experts else 0,
-        moe_intermediate_size=experts.intermediate if experts else None,
-        latent_attention=shape.mla is not None,
-        block_n=block[0] if block else None,
-        block_k=block[1] if block else None,
-        group_size=(stored.group or None) if stored is not None and stored.method in ("awq", "gptq") else None,
-    )
 
 
 def make_settings(
@@ -148,7 +128,7 @@ class _Sizer:
 
     def __init__(self, given: SizingCase, settings: MemorySettings, find_correction: FindCorrection) -> None:
         self.given = given
-        self.parts = find_parts(given.model)
+        self.parts = make_parts(given.model)
         self._settings = settings
         self._find_correction = find_correction
         self._total = len(given.pool.units) * given.nodes
@@ -304,7 +284,7 @@ def _describe_no_division(given: SizingCase, parts: ModelParts) -> str:
 
 
 def _hint_division(given: SizingCase) -> str:
-    sizes = list_tensor_parallel(find_parts(given.model), given.case.engine, len(given.pool.units) * given.nodes)
+    sizes = list_tensor_parallel(make_parts(given.model), given.case.engine, len(given.pool.units) * given.nodes)
     return f"tensor parallel sizes that divide here: {', '.join(map(str, sizes)) or 'none'}"
 
 

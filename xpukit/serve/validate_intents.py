@@ -56,6 +56,18 @@ def read_intents(parsed: Parsed, names: Iterable[str], entry: Entry, schema: Eng
     return tuple(found)
 
 
+def find_unless(parsed: Parsed, intent: str, entry: Entry, schema: EngineSchema) -> str:
+    """A flag among the arguments with which the words of an intent mean something else, "" for none."""
+    options = schema.programs[entry.program].options
+    given = {one.flag.dest for one in parsed.given}
+    for row in load_intents():
+        if row.name == intent and row.role == entry.role and row.holds(schema.engine, schema.version):
+            for flag in row.unless:
+                if flag in options and options[flag].dest in given:
+                    return flag
+    return ""
+
+
 def says_same(given: Sequence[Given], intent: str, values: Sequence[str], entry: Entry, schema: EngineSchema) -> bool:
     """Whether this version spells the intent with these values by the same arguments."""
     spelled = spell_intent(schema, intent, tuple(values), program=entry.role)

@@ -4,7 +4,9 @@ their own.
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Iterable
@@ -321,3 +323,36 @@ def test_report_of_a_diagnosis() -> None:
     report = build_report(Diagnosis(findings=(BROKEN, GOVERNOR)), [parse_acceptance("XPK-TEST-BROKEN")])
     assert report.findings == (GOVERNOR,)
     assert judge_report(report) == 0
+
+
+def test_every_finding_of_a_check_is_written_with_all_that_a_reader_needs(repo: Path) -> None:
+    for path in sorted((repo / "xpukit" / "doctor" / "checks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                given = {word.arg for word in node.keywords}
+                assert given >= {"evidence", "explanation", "remedy", "links"}, f"{path.name}:{node.lineno}"
+
+
+def test_every_finding_of_probe_is_explained(repo: Path) -> None:
+    from xpukit.facts.doctor_probe_findings import load_probe_findings
+
+    said = "".join(path.read_text(encoding="utf-8") for path in (repo / "xpukit" / "probe").rglob("*.py"))
+    by_check = {id_ for check in registry.list_checks() for id_ in check.ids}
+    ids = set(re.findall(r"XPK-PROBE-[A-Z-]+", said))
+    assert len(ids) > 25
+    assert not [id_ for id_ in ids if id_ not in by_check and not any(row.covers(id_) for row in load_probe_findings())]
+
+
+def test_no_check_restarts_the_machine_in_the_middle_of_a_script(repo: Path) -> None:
+    for path in sorted((repo / "xpukit" / "doctor" / "checks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "commands":
+                assert not re.search(r"\b(?:reboot|poweroff|shutdown)\b", ast.unparse(node.value)), path.name
+
+
+def test_what_is_of_a_shell_is_no_command_of_a_script() -> None:
+    import msgspec
+
+    script = fix(msgspec.structs.replace(GOVERNOR, commands=("export CCL_TOPO_P2P_ACCESS=0", "true")))
+    assert commands_in(script) == ["set -eu", "true"]
+    assert "#   in the shell that starts the programs: export CCL_TOPO_P2P_ACCESS=0" in script

@@ -28,7 +28,7 @@ def test_findings(machine: Path, capsys: pytest.CaptureFixture[str], golden: Gol
     assert code == EXIT_CODES.get(name_of(machine), 0)
 
 
-@pytest.mark.parametrize("machine", MACHINES[:4], ids=name_of)
+@pytest.mark.parametrize("machine", MACHINES, ids=name_of)
 def test_json_is_the_same_each_time_and_every_finding_has_evidence(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +42,9 @@ def test_json_is_the_same_each_time_and_every_finding_has_evidence(
     for finding in documents[0]["findings"]:
         assert finding["evidence"], finding["id"]
         assert finding["remedy"] or finding["severity"] == "info", finding["id"]
+        assert finding["explanation"], finding["id"]
+        assert all(link.startswith("https://") for link in finding["links"]), finding["id"]
+        assert finding["links"], finding["id"]
 
 
 def test_full_text_of_a_big_server(capsys: pytest.CaptureFixture[str], golden: Golden) -> None:

@@ -284,6 +284,16 @@ def test_in_a_container_the_address_is_that_of_the_published_port(capsys: pytest
     argv = ("Qwen/Qwen3-8B", "--platform", "1xB60", "--form", "docker", "--", "--host", "10.0.0.7")
     code, out, err = call(capsys, *argv)
     assert code == 0, err
-    assert out.count("--host") - out.count("note: --host") == 1
-    assert "--host 0.0.0.0" in out
+    assert "# --host 0.0.0.0 in place of --host 10.0.0.7: all addresses of the container" in out
+    command = " ".join(line for line in out.splitlines() if not line.startswith("#"))
+    assert command.count("--host") == 1
+    assert "--host 0.0.0.0" in command
     assert "10.0.0.7:8000:8000" in out
+
+
+def test_out_with_a_slash_is_a_directory(tmp_path: Path) -> None:
+    where = ["Qwen/Qwen3-8B", "--platform", "1xB60", "--form", "compose"]
+    assert run(["serve", *where, "-o", f"{tmp_path}/new/"]) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["xpukit.compose.yaml"]
+    assert run(["serve", *where, "-o", f"{tmp_path}/launch.yaml"]) == 0
+    assert (tmp_path / "launch.yaml").is_file()

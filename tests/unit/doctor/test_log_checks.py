@@ -142,8 +142,12 @@ def test_the_command_says_when_nothing_matched(
     said = capsys.readouterr().out
     assert "No known error in it (1 line read)." in said
     assert "standard input:1: odd" in said
-    assert explain_log(Session(), ["/dev/null"]) == 0
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"INFO 11-21 12:00:01 [a.py:1] well\n")))
+    assert explain_log(Session(), ["-"]) == 0
     assert "No line looks like an error either." in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"")))
+    assert explain_log(Session(), ["-"]) == 3
+    assert "it is empty (docker logs writes to standard error too: add 2>&1)" in capsys.readouterr().err
 
 
 def test_the_command_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import re
 import textwrap
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,6 +47,14 @@ PREFIXES = (
     "[pod/vllm-6d4c-x2v/vllm] ",
     "[rank0]: ",
     "\x1b[1;36m(APIServer pid={n})\x1b[0;0m ",
+    "1763726401.{n}123 gpuhost vllm[{n}]: ",
+    "Fri 2026-11-21 12:00:{s} UTC gpuhost docker-entrypoint.sh[{n}]: ",
+    "<14>1 2026-11-21T12:00:{s}.000Z gpuhost vllm {n} - - ",
+    "(Worker_PP0_TP1_EP1 pid={n}) ERROR 11-21 12:00:{s} [multiproc_executor.py:596] ",
+    "[default0]:[rank0]:[E1121 12:00:{s}.123456789 ProcessGroupXCCL.cpp:552] ",
+    "[1,0]<stderr>:",
+    "2026-11-21 12:00:{s},123 - vllm.engine - ERROR - ",
+    "ERROR:    ",
 )
 
 
@@ -75,6 +85,32 @@ def test_prefixes_and_colours_do_not_matter(row: KnownError, seed: int) -> None:
     found = found_ids(text)
     assert row.id in found, text
     assert found <= {row.id, *row.also}, text
+
+
+def _write_bytes(line: str) -> str:
+    return json.dumps({"PRIORITY": "3", "MESSAGE": list(f"\x1b[31m{line}\x1b[0m".encode()), "_PID": "7"})
+
+
+WRAPS: dict[str, Callable[[str], str]] = {
+    "json-file": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2026-11-21T12:00:00Z"}),
+    "journald": lambda line: json.dumps({"__CURSOR": "s=1;i=2", "PRIORITY": "3", "MESSAGE": line}),
+    "journald with colours": _write_bytes,
+    "a program's own": lambda line: json.dumps({"timestamp": "x", "level": "ERROR", "message": line}),
+    "its own in json-file": lambda line: json.dumps({"log": json.dumps({"severity": "error", "msg": line}) + "\n"}),
+    "its own in compose": lambda line: "vllm-1  | " + json.dumps({"message": line}),
+    "colours in words": lambda line: (
+        f"{line[:7]}\x1b[0m\x1b[33m{line[7 : len(line) // 2]}\x1b[1m{line[len(line) // 2 :]}"
+    ),
+    "repeated in Ray": lambda line: f"(RayWorkerWrapper pid=3) {line} [repeated 3x across cluster]",
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_wraps_do_not_matter(wrap: Callable[[str], str]) -> None:
+    for row in ROWS:
+        found = found_ids("".join(f"{wrap(line)}\n" for line in row.example.splitlines()))
+        assert row.id in found, row.id
+        assert found <= {row.id, *row.also}, row.id
 
 
 @pytest.mark.parametrize("row", STURDY, ids=lambda row: row.id)

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,20 @@ def test_the_root_of_a_chain_stands_first() -> None:
         "Segmentation fault (core dumped)",
         'time="2026-11-21T02:22:10Z" level=error msg="something"',
         "Oops: general protection fault, probably for non-canonical address 0xdead",
+        "ERROR:acme.engine:the flux is low",
+        "2026-11-21 12:00:01,123 - acme.engine - ERROR - the flux is low",
+        "2026-11-21 12:00:01.123 | ERROR    | acme.core:run:12 - the flux is low",
+        "[rank3]:[E1121 12:00:01.123456789 ProcessGroupXCCL.cpp:552] the flux is low",
+        "2026-11-21T12:00:01+0000 gpuhost vllm[3012]: ERROR 11-21 12:00:01 [core.py:1] the flux is low",
+        '{"level": "error", "message": "the flux is low"}',
+        '{"log": "{\\"levelname\\": \\"CRITICAL\\", \\"msg\\": \\"the flux is low\\"}\\n", "stream": "stdout"}',
+        'vllm-1  | {"severity":"ERROR","msg":"the flux is low"}',
+        "docker: Error response from daemon: no flux.",
+        "bash: line 1: acme: command not found",
+        "/bin/sh: 1: acme: not found",
+        "thread 'main' panicked at src/main.rs:2:5:",
+        "Error: the flux is low",
+        "E: Unable to locate package acme",
     ],
 )
 def test_what_looks_like_an_error_is_never_dropped(line: str) -> None:
@@ -152,6 +167,20 @@ def test_what_looks_like_an_error_is_never_dropped(line: str) -> None:
     assert report.exit_code == 3
     repeated = explain("".join(line + "\n" for _ in range(40)).encode())
     assert [(odd.line, odd.last_line, odd.count) for odd in repeated.unexplained] == [(1, 40, 40)]
+
+
+def test_a_traceback_whose_begin_is_cut_off() -> None:
+    lines = (TRACEBACK % b"acme.parts.WidgetError: broken").splitlines(keepends=True)
+    report = explain(b"".join(lines[1:2] + lines[3:6]))
+    assert [odd.text for odd in report.unexplained] == ["acme.parts.WidgetError: broken"]
+    assert explain(b'ERROR 11-21 12:00:01 [a.py:1]   File "x.py", line 3\nall is well\n').unexplained == ()
+
+
+@pytest.mark.parametrize("data", [b"", bytes(range(256)) * 99, b"\x7fELF\x02\x01\x01" + bytes(500)])
+def test_what_is_no_log_is_said(data: bytes) -> None:
+    report = explain(data)
+    assert report.sources[0].complaint
+    assert report.exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -181,9 +210,20 @@ def test_unexplained_kinds_are_bounded() -> None:
     assert report.unexplained_dropped == 700
 
 
+DRESSES: dict[str, Callable[[str], str]] = {
+    "as it is": lambda line: line,
+    "compose": lambda line: f"vllm-1  | {line}\r",
+    "json-file": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2026-11-21T12:00:00Z"}),
+    "journald": lambda line: json.dumps({"PRIORITY": "3", "MESSAGE": list(line.encode())}),
+    "80 columns": lambda line: "\n".join(line[at : at + 80] for at in range(0, len(line), 80)),
+}
+
+
+@pytest.mark.parametrize("dress", DRESSES)
 @pytest.mark.parametrize("path", sorted(LOGS.glob("healthy-*.txt")), ids=lambda path: path.stem)
-def test_healthy_logs_are_quiet(path: Path) -> None:
-    report = scan_logs([(path.name, io.BytesIO(path.read_bytes()))])
+def test_healthy_logs_are_quiet(path: Path, dress: str) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    report = explain("".join(f"{DRESSES[dress](line)}\n" for line in lines).encode())
     assert [match.id for match in report.matches if match.severity != "info"] == []
     assert report.unexplained == ()
     assert report.exit_code == 0

@@ -237,6 +237,33 @@ def test_copies_of_attention_only_are_not_copies() -> None:
     assert len(made.launches[0].gpus) == 4
     assert any("--enable-dp-attention" in note for note in made.notes)
     assert made.launches[0].argv.count("--dp") == 1
+    with pytest.raises(UsageError, match="--enable-dp-attention"):
+        plan("sglang:0.5.23", "--enable-dp-attention", model=EXPERTS, tp=2, dp=2)
+
+
+@pytest.mark.parametrize("extras", [("--gpu-memory-utilization", "1.5"), ("--port", "99999")])
+def test_a_number_that_our_option_refuses_is_refused(extras: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=f"{extras[0]} {extras[1]} after --"):
+        plan("vllm:0.33.0", *extras)
+
+
+def test_of_several_uses_the_last_counts() -> None:
+    made = plan("vllm:0.33.0", "-tp", "2", "--seed", "7", "--tensor-parallel-size=4")
+    assert made.parallelism.tp == 4
+    assert made.request.extras == ("--seed", "7")
+
+
+def test_ranks_that_no_plan_has_are_refused() -> None:
+    with pytest.raises(UsageError, match="-pcp 2"):
+        plan("vllm:0.33.0", "-pcp", "2")
+    assert plan("vllm:0.33.0", "-pcp", "1").launches
+
+
+def test_the_proxy_is_that_of_the_extra() -> None:
+    made = plan("lmdeploy:0.18.0", "--proxy-url=http://10.0.0.9:8123", platform="1xH200")
+    assert made.request.proxy == "http://10.0.0.9:8123"
+    # On one machine there is no proxy of ours: the flag stays as it was typed.
+    assert made.launches[0].argv.count("--proxy-url=http://10.0.0.9:8123") == 1
 
 
 def test_a_second_model_and_more_machines_are_refused() -> None:

@@ -41,6 +41,7 @@ def look(patient: Patient) -> Iterable[Finding | Unchecked]:
             evidence=(Evidence(source=identity.executable or "python", value=identity.python),),
             explanation="Tested are 3.10 to 3.14.",
             remedy=("install xpukit for a tested Python when something looks wrong",),
+            links=("https://devguide.python.org/versions/",),
         )
 
 

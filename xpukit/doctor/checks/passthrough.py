@@ -22,6 +22,7 @@ def look_at_virtualization(patient: Patient) -> Iterable[Finding | Unchecked]:
             explanation="a guest sees the bridges that the hypervisor made up. Links, NUMA nodes and distances between "
             "GPUs are not those of the hardware, and what slows a guest down is often on the host.",
             concerns="virtual machines",
+            links=("https://docs.kernel.org/driver-api/vfio.html",),
             remedy=("on the host: xpukit sysinfo, and xpukit doctor on that bundle",),
         )
     if is_vm(patient):

@@ -34,8 +34,9 @@ def look(patient: Patient) -> Iterable[Finding | Unchecked]:
         ),
         explanation="Kernel driver and firmware of the GPUs stay those of the running kernel until then, while the "
         "libraries may be newer already; modules built for the new kernel cannot be loaded.",
-        remedy=("restart when nobody needs the machine",),
-        commands=("sudo systemctl reboot",),
+        # No command: in the middle of --fix's script it would cut off what comes after it.
+        remedy=("restart when nobody needs the machine: sudo systemctl reboot",),
+        links=("https://www.freedesktop.org/software/systemd/man/latest/systemctl.html",),
     )
 
 

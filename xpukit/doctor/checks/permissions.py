@@ -83,6 +83,7 @@ def _find_open_nodes(patient: Patient) -> Iterable[Finding]:
                 explanation="any program of any user can take GPU memory from the serving engine. Some distributions "
                 "ship it so.",
                 concerns="machines with several users",
+                links=(_DOCS,),
                 remedy=('a udev rule with GROUP="render", MODE="0660" for renderD* closes it',),
                 subject=device.bdf,
             )

@@ -51,6 +51,7 @@ def look(patient: Patient) -> Iterable[Finding | Unchecked]:
             explanation="Memory was short at some time. Pages of a server that were swapped out come back one by one, "
             "and requests wait for each.",
             remedy=("see what uses memory: ps -eo rss,comm --sort -rss | head ; then end it, or add memory",),
+            links=("https://docs.kernel.org/admin-guide/sysctl/vm.html",),
         )
 
 

@@ -1,4 +1,4 @@
-"""Output of the oneCCL benchmark: its table (parse_table) and the file that -o writes (parse_csv).
+"""Output of the oneCCL benchmark: its table (parse_table). The file that -o writes: oneccl_csv.py.
 
 Columns are found by their names, so that all layouts are one: 2021.1 (avg, avg_per_buf), 2021.4 to 2021.12 without
 #elem_count, the present one, wait_t_avg with --ext on, algbw and busbw with llm-scaler's patch. Times of a run that
@@ -12,57 +12,13 @@ import re
 
 import msgspec
 
-from xpukit.evaluate.parsers.lines import Diary, Line, Note, Problem, find_silence, read_number, split_lines
+from xpukit.evaluate.parsers.lines import Diary, Line, Problem, find_silence, split_lines
 from xpukit.evaluate.parsers.mpi_failures import CCL_LOG, FailureReader, find_failures
-from xpukit.evaluate.parsers.oneccl_rows import ITEM_BYTES, CclRow, add_bandwidths
+from xpukit.evaluate.parsers.oneccl_columns import COUNT, FIELDS, read_counts, read_times
+from xpukit.evaluate.parsers.oneccl_rows import ITEM_BYTES, CclOutput, CclRow, add_bandwidths
 
 # Tables print two decimals.
 _TABLE_STEP = 0.01
-
-
-class CclOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """`readings` belong to one collective each, `summed` to several together. `settings` is the options block.
-
-    `is_finished`: each run ended with "# All done" (2021.1 says nothing at its end and counts as finished).
-    """
-
-    readings: tuple[CclRow, ...] = ()
-    summed: tuple[CclRow, ...] = ()
-    settings: tuple[tuple[str, str], ...] = ()
-    is_finished: bool = False
-    notes: tuple[Note, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-
-_FIELDS = {
-    "#bytes": "bytes",
-    "#elem_count": "elements",
-    "#repetitions": "repetitions",
-    "t_min[usec]": "t_min_us",
-    "t_max[usec]": "t_max_us",
-    "t_avg[usec]": "t_avg_us",
-    "stddev[%]": "stddev_percent",
-    "wait_t_avg[usec]": "wait_avg_us",
-    "algbw[GB/s]": "printed_algbw",
-    "busbw[GB/s]": "printed_busbw",
-    # 2021.1 to 2021.3
-    "avg[usec]": "t_avg_us",
-    "avg_per_buf[usec]": "t_per_buffer_us",
-    # the CSV only
-    "#ranks": "ranks",
-    "collective": "collective",
-    "reduction": "reduction",
-    "dtype": "datatype",
-    "type": "datatype",
-    "dtype_size": "item_bytes",
-    "typesize": "item_bytes",
-    "#elements/buffer": "elements",
-    "message_size": "message_bytes",
-    "#buffers": "buffers",
-    "time": "t_avg_us",
-}
-_OPTIONAL = ("t_min_us", "t_max_us", "stddev_percent", "wait_avg_us", "printed_algbw", "printed_busbw")
-_COUNT = re.compile(r"[0-9]{1,18}")
 _SETTING = re.compile(r"\s{1,4}([a-z][a-z0-9_ ]{0,30}):(?:\s+(.*))?")
 _DATATYPE = re.compile(r"\s*(?:datatype|dtype): (\w{1,24})")
 _REDUCTION = re.compile(r"\s*reduction: (\w{1,24})")
@@ -182,10 +138,10 @@ class _TableReader:
 
     def _take_header(self, line: Line, text: str) -> None:
         header = _Header(text)
-        unknown = [name for name in header.names if name not in _FIELDS]
+        unknown = [name for name in header.names if name not in FIELDS]
         if unknown:
             self._diary.note(line.number, f"columns not known, left out: {' '.join(unknown)}")
-        fields = [_FIELDS[name] for name in header.names if name in _FIELDS]
+        fields = [FIELDS[name] for name in header.names if name in FIELDS]
         self._header = None
         if "t_avg_us" not in fields:
             self._diary.note_unread(line, "no average time in microseconds among the columns")
@@ -200,7 +156,7 @@ class _TableReader:
         if self._header is None or not line.is_whole:
             return False
         cells = self._header.cut_tail(line.text)
-        if cells is None or _COUNT.fullmatch(cells[0]) is None:
+        if cells is None or COUNT.fullmatch(cells[0]) is None:
             return False
         self._take_cells(line, cells)
         return True
@@ -225,9 +181,9 @@ class _TableReader:
         if not self._collectives:
             self._diary.note_unread(line, "no collective was named for this table")
             return
-        named = {_FIELDS[name]: cell for name, cell in zip(self._header.names, cells, strict=True) if name in _FIELDS}
-        counts = _read_counts(named, ("bytes", "elements", "repetitions"))
-        times = _read_times(named, line, self._diary)
+        named = {FIELDS[name]: cell for name, cell in zip(self._header.names, cells, strict=True) if name in FIELDS}
+        counts = read_counts(named, ("bytes", "elements", "repetitions"))
+        times = read_times(named, line, self._diary)
         if counts is None or times is None or "bytes" not in counts:
             if counts is None:
                 self._diary.note_unread(line, "not a count")
@@ -260,7 +216,7 @@ class _TableReader:
 
     def _find_buffers(self, line: Line) -> int | None:
         said = self.settings.get("buf_count", "")
-        if _COUNT.fullmatch(said) and int(said) > 0:
+        if COUNT.fullmatch(said) and int(said) > 0:
             return int(said)
         if self._has_done_line:  # the default since 2021.4; before it was 16
             self._remark(line, "buf_count is not printed; taken as 1")
@@ -305,143 +261,3 @@ def parse_table(text: str, err: str = "") -> CclOutput:
         notes=diary.notes,
         problems=diary.problems,
     )
-
-
-def parse_csv(text: str, collectives: tuple[str, ...] = ()) -> CclOutput:
-    """The file of -o. `collectives`: what the command named, if known.
-
-    Without it, several collectives in one run are found by their rows: one after the other with the same times to the
-    last digit. A single row cannot tell.
-    """
-    diary = Diary()
-    names: list[str] = []
-    rows: list[CclRow] = []
-    for line in split_lines(text):
-        if line.text.startswith("#ranks,"):
-            names = line.text.split(",") if line.is_whole else []
-            if unknown := [name for name in names if name not in _FIELDS]:
-                diary.note(line.number, f"columns not known, left out: {' '.join(unknown)}")
-        elif line.text.strip():
-            row = _read_csv_row(line, names, diary)
-            if row is not None:
-                rows.append(row)
-    has_own_times = "time" in names
-    sums = [] if has_own_times else _find_sums(rows)
-    together = collectives if len(collectives) > 1 and not has_own_times else ()
-    single: list[CclRow] = []
-    summed: list[CclRow] = []
-    remarks: dict[str, int] = {}
-    for place, row in enumerate(rows):
-        group = together or next((group for span, group in sums if place in span), ())
-        if len(group) > 1:
-            summed.append(msgspec.structs.replace(row, collectives=group))
-            remarks.setdefault(f"times are the sum over {', '.join(group)}: none of them has its own", row.line)
-            continue
-        full, remark = add_bandwidths(row, 0.0)
-        single.append(full)
-        if remark:
-            remarks.setdefault(remark, row.line)
-    for remark, number in remarks.items():
-        diary.note(number, remark)
-    if not names:
-        diary.note(0, "no table")
-    return CclOutput(
-        readings=tuple(single),
-        summed=tuple(summed),
-        is_finished=bool(rows),
-        notes=diary.notes,
-        problems=diary.problems,
-    )
-
-
-def _read_csv_row(line: Line, names: list[str], diary: Diary) -> CclRow | None:
-    cells = line.text.split(",")
-    if not names:
-        diary.note_unread(line, "before the names of the columns")
-    elif not line.is_whole:
-        diary.note_unread(line, "the line is cut off")
-    elif len(cells) != len(names):
-        diary.note_unread(line, f"{len(cells)} values under {len(names)} columns")
-    else:
-        named = {_FIELDS[name]: cell for name, cell in zip(names, cells, strict=True) if name in _FIELDS}
-        counts = _read_counts(named, ("ranks", "item_bytes", "elements", "message_bytes", "buffers", "repetitions"))
-        if counts is None or not {"ranks", "item_bytes", "elements", "buffers"} <= counts.keys():
-            diary.note_unread(line, "a count is missing or is none")
-            return None
-        message = counts["elements"] * counts["item_bytes"]
-        if counts.get("message_bytes", message) != message or counts["buffers"] < 1:
-            diary.note_unread(line, "message_size is not #elements/buffer times dtype_size, or no buffers")
-            return None
-        collective = named.get("collective", "").strip()
-        times = _read_times(named, line, diary)
-        if times is None or not re.fullmatch(r"\w{1,40}", collective):
-            return None
-        row = CclRow(
-            line=line.number,
-            collectives=(collective,),
-            ranks=counts["ranks"],
-            datatype=named.get("datatype", "").strip(),
-            reduction=named.get("reduction", "").strip(),
-            total_bytes=message * counts["buffers"],
-            buffers=counts["buffers"],
-            message_bytes=message,
-            elements=counts["elements"],
-            repetitions=counts.get("repetitions"),
-            t_avg_us=times["t_avg_us"],
-        )
-        return msgspec.structs.replace(row, **times)
-    return None
-
-
-def _find_sums(rows: list[CclRow]) -> list[tuple[range, tuple[str, ...]]]:
-    """Spans of rows that repeat one time under several names. A last span that was cut off counts like the others."""
-    sums: list[tuple[range, tuple[str, ...]]] = []
-    start = 0
-    for place in range(1, len(rows) + 1):
-        if place < len(rows) and _is_same_time(rows[start], rows[place]):
-            continue
-        group = tuple(dict.fromkeys(row.collectives[0] for row in rows[start:place]))
-        if len(group) > 1:
-            sums.append((range(start, place), group))
-        start = place
-    if sums and sums[-1][0].stop < len(rows):
-        known = sums[-1][1]
-        if all(row.collectives[0] in known for row in rows[sums[-1][0].stop :]):
-            sums.append((range(sums[-1][0].stop, len(rows)), known))
-    return sums
-
-
-def _is_same_time(a: CclRow, b: CclRow) -> bool:
-    def identity(row: CclRow) -> tuple[object, ...]:
-        return (row.ranks, row.datatype, row.elements, row.buffers, row.t_avg_us, row.t_min_us, row.t_max_us)
-
-    return identity(a) == identity(b) and a.collectives != b.collectives
-
-
-def _read_counts(named: dict[str, str], fields: tuple[str, ...]) -> dict[str, int] | None:
-    """The counts among `fields` that are there; None if one of them is not a count."""
-    counts = {}
-    for field in fields:
-        if field in named:
-            text = named[field].strip()
-            if _COUNT.fullmatch(text) is None:
-                return None
-            counts[field] = int(text)
-    return counts
-
-
-def _read_times(named: dict[str, str], line: Line, diary: Diary) -> dict[str, float] | None:
-    """t_avg_us and what else can be read; None without t_avg."""
-    average, reason = read_number(named.get("t_avg_us", ""))
-    if average is None:
-        diary.note_unread(line, f"t_avg: {reason}")
-        return None
-    times = {"t_avg_us": average}
-    for field in _OPTIONAL:
-        if field in named:
-            value, reason = read_number(named[field])
-            if value is None:
-                diary.note(line.number, f"{field}: {reason}: {named[field].strip()}")
-            else:
-                times[field] = value
-    return times

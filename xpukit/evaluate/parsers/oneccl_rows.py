@@ -1,4 +1,4 @@
-"""One row of the oneCCL benchmark, and the bandwidths that follow from it.
+"""What is read of the oneCCL benchmark: its rows, and the bandwidths that follow from them.
 
 The public program prints times only. llm-scaler's patch adds algbw and busbw in a "GB/s" that is 1.048576e9 B/s
 (bytes * 1000 / t_avg / 1024 / 1024). Formulas: NVIDIA nccl-tests, doc/PERFORMANCE.md. The sizes that the program
@@ -8,6 +8,8 @@ prints for allgather, reduce_scatter and alltoall are one rank's share: the form
 from __future__ import annotations
 
 import msgspec
+
+from xpukit.evaluate.parsers.lines import Note, Problem
 
 PATCH_GB = 1.048576e9
 TRUE_GB = 1e9
@@ -61,6 +63,20 @@ class CclRow(msgspec.Struct, frozen=True, kw_only=True):
     def collective(self) -> str:
         """The only collective; "" if the times are a sum over several."""
         return self.collectives[0] if len(self.collectives) == 1 else ""
+
+
+class CclOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """`readings` belong to one collective each, `summed` to several together. `settings` is the options block.
+
+    `is_finished`: each run ended with "# All done" (2021.1 says nothing at its end and counts as finished).
+    """
+
+    readings: tuple[CclRow, ...] = ()
+    summed: tuple[CclRow, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    is_finished: bool = False
+    notes: tuple[Note, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def compute_bandwidths(

@@ -14,8 +14,7 @@ from xpukit.core.measurement import YES_NO, Measurement, MetricKey, Param, make_
 from xpukit.core.units import MIB
 from xpukit.evaluate.parsers.lines import Problem
 from xpukit.evaluate.parsers.matrix_mul import MatrixOutput
-from xpukit.evaluate.parsers.oneccl_benchmark import CclOutput
-from xpukit.evaluate.parsers.oneccl_rows import PATCH_GB, CclRow
+from xpukit.evaluate.parsers.oneccl_rows import PATCH_GB, CclOutput, CclRow
 from xpukit.evaluate.parsers.ze_bandwidth import TransferOutput, TransferReading
 from xpukit.evaluate.parsers.ze_peak import WRAPPED_US, PeakOutput, PeakReading
 from xpukit.evaluate.parsers.ze_peer import PeerOutput, PeerReading

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from xpukit.host.level_zero import api, names
+from xpukit.host.level_zero import api, names, sysman_api
 from xpukit.host.level_zero.calls import Calls, decode_name, format_bdf, format_version
 from xpukit.host.level_zero.names import name_flags, name_value
 from xpukit.host.level_zero.outcome import judge_start, judge_unloadable
@@ -269,7 +269,7 @@ class _Reader:
         """With ZES_ENABLE_SYSMAN a core handle is also a sysman handle."""
         for place, (device, handle) in enumerate(zip(self.devices, handles, strict=True)):
             self._calls.subject = device.bdf or f"driver {device.driver_index} device {device.index}"
-            properties: Any = self._calls.read("zesDeviceGetProperties", handle, api.SysmanDeviceProperties)
+            properties: Any = self._calls.read("zesDeviceGetProperties", handle, sysman_api.SysmanDeviceProperties)
             limits = self._has_power_limits(device.driver_index)
             sysman = read_sysman(self._calls, handle, properties, has_power_limits=limits)
             self.devices[place] = msgspec.structs.replace(device, sysman=sysman)
@@ -281,10 +281,10 @@ class _Reader:
             calls.subject = f"sysman driver {driver_index}"
             for place, handle in enumerate(calls.handles("zesDeviceGet", driver) or ()):
                 calls.subject = f"sysman driver {driver_index} device {place}"
-                pci: Any = calls.read("zesDevicePciGetProperties", handle, api.SysmanPciProperties)
+                pci: Any = calls.read("zesDevicePciGetProperties", handle, sysman_api.SysmanPciProperties)
                 bdf = format_bdf(pci.address) if pci else None
                 calls.subject = bdf or calls.subject
-                properties: Any = calls.read("zesDeviceGetProperties", handle, api.SysmanDeviceProperties)
+                properties: Any = calls.read("zesDeviceGetProperties", handle, sysman_api.SysmanDeviceProperties)
                 limits = self._has_power_limits(driver_index)
                 sysman = read_sysman(calls, handle, properties, has_power_limits=limits)
                 self._join(driver_index, bdf, properties, pci, sysman)

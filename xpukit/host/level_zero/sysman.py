@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-from xpukit.host.level_zero import api, names
+from xpukit.host.level_zero import api, names, sysman_api
 from xpukit.host.level_zero.calls import (
     Calls,
     decode_name,
@@ -37,7 +37,7 @@ POWER_LIMITS_EXTENSION = "ZES_extension_power_limits"
 
 def read_sysman(calls: Calls, handle: c.c_void_p, properties: Any | None, *, has_power_limits: bool) -> Sysman:
     """Everything sysman says of one device; `properties` is its SysmanDeviceProperties, if that was answered."""
-    state = calls.read("zesDeviceGetState", handle, api.SysmanDeviceState)
+    state = calls.read("zesDeviceGetState", handle, sysman_api.SysmanDeviceState)
     return Sysman(
         brand=keep_known(properties.brandName) if properties else None,
         model=keep_known(properties.modelName) if properties else None,
@@ -74,8 +74,8 @@ def _tile(properties: Any) -> int | None:
 
 
 def _read_pci(calls: Calls, handle: c.c_void_p) -> PciState | None:
-    properties: Any = calls.read("zesDevicePciGetProperties", handle, api.SysmanPciProperties)
-    state: Any = calls.read("zesDevicePciGetState", handle, api.SysmanPciState)
+    properties: Any = calls.read("zesDevicePciGetProperties", handle, sysman_api.SysmanPciProperties)
+    state: Any = calls.read("zesDevicePciGetState", handle, sysman_api.SysmanPciState)
     if properties is None and state is None:
         return None
     issues: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def _read_pci(calls: Calls, handle: c.c_void_p) -> PciState | None:
         )
     counted: Any = None
     if properties is not None and (properties.haveBandwidthCounters or properties.haveReplayCounters):
-        counted = calls.fill("zesDevicePciGetStats", handle, api.SysmanPciStats)
+        counted = calls.fill("zesDevicePciGetStats", handle, sysman_api.SysmanPciStats)
     has_bytes = counted is not None and properties.haveBandwidthCounters
     return PciState(
         bdf=format_bdf(properties.address) if properties is not None else None,
@@ -105,7 +105,7 @@ def _read_ecc(calls: Calls, handle: c.c_void_p) -> EccState | None:
         return None
     if not available:
         return EccState(available=False)
-    state: Any = calls.read("zesDeviceGetEccState", handle, api.EccProperties)
+    state: Any = calls.read("zesDeviceGetEccState", handle, sysman_api.EccProperties)
     if state is None:
         return EccState(available=True)
     return EccState(
@@ -122,9 +122,9 @@ def _read_frequencies(calls: Calls, handle: c.c_void_p) -> tuple[FrequencyDomain
         return None
     found = []
     for domain in domains:
-        properties: Any = calls.read("zesFrequencyGetProperties", domain, api.FrequencyProperties)
-        state: Any = calls.read("zesFrequencyGetState", domain, api.FrequencyState)
-        limits: Any = calls.fill("zesFrequencyGetRange", domain, api.FrequencyRange)
+        properties: Any = calls.read("zesFrequencyGetProperties", domain, sysman_api.FrequencyProperties)
+        state: Any = calls.read("zesFrequencyGetState", domain, sysman_api.FrequencyState)
+        limits: Any = calls.fill("zesFrequencyGetRange", domain, sysman_api.FrequencyRange)
         found.append(
             FrequencyDomain(
                 domain=name_value(properties.type, names.FREQUENCY_DOMAINS) if properties else "unknown",
@@ -153,11 +153,11 @@ def _read_power(calls: Calls, handle: c.c_void_p, has_power_limits: bool) -> tup
         extension: Any = None
         default: Any = None
         if has_power_limits:
-            default = api.make(api.PowerLimitExt)
-            extension = api.make(api.PowerExtProperties)
+            default = api.make(sysman_api.PowerLimitExt)
+            extension = api.make(sysman_api.PowerExtProperties)
             extension.defaultLimit = c.pointer(default)
-        properties: Any = calls.read("zesPowerGetProperties", domain, api.PowerProperties, extension)
-        energy: Any = calls.fill("zesPowerGetEnergyCounter", domain, api.EnergyCounter)
+        properties: Any = calls.read("zesPowerGetProperties", domain, sysman_api.PowerProperties, extension)
+        energy: Any = calls.fill("zesPowerGetEnergyCounter", domain, sysman_api.EnergyCounter)
         found.append(
             PowerDomain(
                 tile=_tile(properties) if properties else None,
@@ -175,7 +175,7 @@ def _read_power(calls: Calls, handle: c.c_void_p, has_power_limits: bool) -> tup
 
 
 def _read_limits_ext(calls: Calls, domain: c.c_void_p) -> tuple[PowerLimit, ...]:
-    limits: list[Any] = list(calls.structures("zesPowerGetLimitsExt", domain, api.PowerLimitExt) or ())
+    limits: list[Any] = list(calls.structures("zesPowerGetLimitsExt", domain, sysman_api.PowerLimitExt) or ())
     return tuple(
         PowerLimit(
             level=name_value(limit.level, names.POWER_LEVELS),
@@ -191,7 +191,7 @@ def _read_limits_ext(calls: Calls, domain: c.c_void_p) -> tuple[PowerLimit, ...]
 
 
 def _read_limits(calls: Calls, domain: c.c_void_p) -> tuple[PowerLimit, ...]:
-    sustained, burst, peak = api.PowerSustained(), api.PowerBurst(), api.PowerPeak()
+    sustained, burst, peak = sysman_api.PowerSustained(), sysman_api.PowerBurst(), sysman_api.PowerPeak()
     if not calls.ok("zesPowerGetLimits", domain, c.byref(sustained), c.byref(burst), c.byref(peak)):
         return ()
     return (
@@ -214,7 +214,7 @@ def _read_temperatures(calls: Calls, handle: c.c_void_p) -> tuple[Temperature, .
         return None
     found = []
     for sensor in sensors:
-        properties: Any = calls.read("zesTemperatureGetProperties", sensor, api.TemperatureProperties)
+        properties: Any = calls.read("zesTemperatureGetProperties", sensor, sysman_api.TemperatureProperties)
         value = c.c_double(0)
         answered = calls.ok("zesTemperatureGetState", sensor, c.byref(value))
         found.append(
@@ -234,8 +234,8 @@ def _read_memories(calls: Calls, handle: c.c_void_p) -> tuple[MemoryModule, ...]
         return None
     found = []
     for module in modules:
-        properties: Any = calls.read("zesMemoryGetProperties", module, api.SysmanMemoryProperties)
-        state: Any = calls.read("zesMemoryGetState", module, api.SysmanMemoryState)
+        properties: Any = calls.read("zesMemoryGetProperties", module, sysman_api.SysmanMemoryProperties)
+        state: Any = calls.read("zesMemoryGetState", module, sysman_api.SysmanMemoryState)
         found.append(
             MemoryModule(
                 kind=name_value(properties.type, names.SYSMAN_MEMORY_TYPES) if properties else "unknown",
@@ -262,11 +262,11 @@ def _read_fabric_ports(calls: Calls, handle: c.c_void_p) -> tuple[FabricPort, ..
         return None
     found = []
     for port in ports:
-        properties: Any = calls.read("zesFabricPortGetProperties", port, api.FabricPortProperties)
+        properties: Any = calls.read("zesFabricPortGetProperties", port, sysman_api.FabricPortProperties)
         if properties is None:
             continue
-        state: Any = calls.read("zesFabricPortGetState", port, api.FabricPortState)
-        link: Any = calls.fill("zesFabricPortGetLinkType", port, api.FabricLinkType)
+        state: Any = calls.read("zesFabricPortGetState", port, sysman_api.FabricPortState)
+        link: Any = calls.fill("zesFabricPortGetLinkType", port, sysman_api.FabricLinkType)
         issues: tuple[str, ...] = ()
         if state is not None:
             issues = name_flags(state.qualityIssues, names.FABRIC_QUALITY) + name_flags(
@@ -304,7 +304,7 @@ def _read_firmwares(calls: Calls, handle: c.c_void_p) -> tuple[Firmware, ...] | 
         return None
     found = []
     for firmware in firmwares:
-        properties: Any = calls.read("zesFirmwareGetProperties", firmware, api.FirmwareProperties)
+        properties: Any = calls.read("zesFirmwareGetProperties", firmware, sysman_api.FirmwareProperties)
         if properties is not None:
             name, version = decode_name(properties.name), decode_name(properties.version)
             found.append(Firmware(name=name, version=version, tile=_tile(properties)))
@@ -317,8 +317,8 @@ def _read_ras(calls: Calls, handle: c.c_void_p) -> tuple[RasErrorSet, ...] | Non
         return None
     found = []
     for error_set in sets:
-        properties: Any = calls.read("zesRasGetProperties", error_set, api.RasProperties)
-        state: Any = api.make(api.RasState)
+        properties: Any = calls.read("zesRasGetProperties", error_set, sysman_api.RasProperties)
+        state: Any = api.make(sysman_api.RasState)
         answered = calls.ok("zesRasGetState", error_set, 0, c.byref(state))
         found.append(
             RasErrorSet(
@@ -336,9 +336,9 @@ def _read_engines(calls: Calls, handle: c.c_void_p) -> tuple[EngineGroup, ...] |
         return None
     kinds: dict[tuple[str, int | None], list[Any]] = {}
     for engine in engines:
-        properties: Any = calls.read("zesEngineGetProperties", engine, api.EngineProperties)
+        properties: Any = calls.read("zesEngineGetProperties", engine, sysman_api.EngineProperties)
         if properties is not None:
-            activity = calls.fill("zesEngineGetActivity", engine, api.EngineStats)
+            activity = calls.fill("zesEngineGetActivity", engine, sysman_api.EngineStats)
             kinds.setdefault((name_value(properties.type, names.ENGINE_GROUPS), _tile(properties)), []).append(activity)
     groups = []
     for (kind, tile), told in kinds.items():

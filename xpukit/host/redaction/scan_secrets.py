@@ -11,6 +11,15 @@ def _has_digits(match: re.Match[str]) -> bool:
     return DONE not in match.group() and any(c.isdigit() for c in match.group())
 
 
+def _is_random(match: re.Match[str]) -> bool:
+    """With digits, or a long run of letters in both cases."""
+    text = match.group()
+    if _has_digits(match) or DONE in text:
+        return DONE not in text
+    runs = re.split(r"[^A-Za-z]+", text)
+    return any(len(run) >= 24 and not (run.islower() or run.isupper() or run.istitle()) for run in runs)
+
+
 _DULL = re.compile(
     r"(?i)(?:true|false|null|none|yes|no|on|off|unknown|required|optional|\"?[\[({<$%*\\."
     r"|].*|[*x.\-_]+|-.*|~?/.*|\.{0,2}/.*|file:.*|\d{1,15}|[\d.]+)"
@@ -45,23 +54,25 @@ SECRET_RULES: tuple[ScanRule, ...] = (
     build_scan_rule("secret-setting", r"private_key_id\"?\s*[:=]\s*\"?(?!\[)\w", always, "private_key_id"),
     build_scan_rule(
         "token-prefix",
-        r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{12}|gh[a-z]_[A-Za-z0-9]{12}|github_pat_\w{12}"
+        r"(?<![A-Za-z0-9])(?:hf_(?:oauth_|jwt_)?[A-Za-z0-9]{12}|gh[a-z]_[A-Za-z0-9]{12}|github_pat_\w{12}"
         r"|glpat-[\w\-]{12}|npm_[A-Za-z0-9]{16}|pypi-[\w\-]{16}|"
-        r"nvapi-[\w\-]{12}|xox[a-z]-[\w\-]{8}|AIza[\w\-]{20}|A[KSG][IP]A[A-Z0-9]{14}|dckr_pat_[\w\-]{10}"
+        r"nvapi-[\w\-]{12}|xox[a-z]-[\w\-]{8}|AIza[\w\-]{20}|dckr_pat_[\w\-]{10}"
         r"|gsk_\w{20}|ya29\.[\w\-]{12}|"
         r"sk_live_\w{8}|hvs\.[\w\-]{16}|SWMTKN-1-\w{10}|r8_\w{20})[\w\-]*",
-        _has_digits,
+        _is_random,
         "_",
         "-",
         "aiza",
-        "akia",
-        "asia",
-        "gpa",
-        "ipa",
         "ya29.",
         "hvs.",
     ),
-    build_scan_rule("token-prefix", r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_\-]{14,}", _has_digits, "sk-"),
+    build_scan_rule(
+        "token-prefix",
+        r"(?<![A-Za-z0-9])(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+        always,
+        *("akia", "asia", "agpa", "aroa", "aida"),
+    ),
+    build_scan_rule("token-prefix", r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_\-]{14,}", _is_random, "sk-"),
     build_scan_rule("bot-token", r"(?<!\d)\d{8,10}:AA[\w\-]{30}", always, ":aa"),
     build_scan_rule("web-hook", r"hooks\.slack\.com/\w+/(?!\[REDACTED)[A-Za-z0-9]", always, "hooks.slack"),
     build_scan_rule("web-token", r"(?<![A-Za-z0-9])eyJ[\w\-]{8,}\.[\w\-]{4,}", always, "eyj"),

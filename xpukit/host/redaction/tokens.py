@@ -10,14 +10,27 @@ _EDGE = r"(?<![A-Za-z0-9])"
 _END = r"(?![A-Za-z0-9])"
 
 
-def _has_digit_or_both_cases(text: str) -> bool:
-    """Tokens are random; `sk-learn-contrib-packages` is not."""
-    return any(c.isdigit() for c in text) and any(c.isalpha() for c in text[3:])
+_AWS_ID = re.compile(r"(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z2-7]{16}")
+_LETTERS_RUN = re.compile(r"[A-Za-z]{16,}")
+_LEAST_OF_EACH_CASE = 3
+
+
+def _looks_random(text: str) -> bool:
+    """Tokens are random; `sk-learn-contrib-packages` is not. Hugging Face's are letters only, of both cases; one in 28
+    of AWS's ids has no digit."""
+    if any(c.isdigit() for c in text):
+        return any(c.isalpha() for c in text[3:])
+    if _AWS_ID.fullmatch(text):
+        return True
+    return any(
+        min(sum(c.isupper() for c in run), sum(c.islower() for c in run)) >= _LEAST_OF_EACH_CASE
+        for run in _LETTERS_RUN.findall(text)
+    )
 
 
 # name, what it is, pattern, hints
 _FORMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("hf-token", "Hugging Face token", r"(?:hf|api_org)_[A-Za-z0-9]{16,}", ("hf_", "api_org_")),
+    ("hf-token", "Hugging Face token", r"(?:hf|api_org)_(?:oauth_|jwt_)?[A-Za-z0-9]{16,}", ("hf_", "api_org_")),
     ("openai-key", "OpenAI or Anthropic style key", r"sk-(?:ant-|proj-|or-|svcacct-)?[A-Za-z0-9_\-]{14,}", ("sk-",)),
     ("stripe-key", "payment provider key", r"[srp]k_(?:live|test)_[A-Za-z0-9]{10,}", ("_live_", "_test_")),
     (
@@ -92,7 +105,7 @@ RULES: tuple[Rule, ...] = (
             what,
             f"{_EDGE}(?P<s>{pattern}){_END}",
             hints=hints,
-            check=_has_digit_or_both_cases,
+            check=_looks_random,
         )
         for name, what, pattern, hints in _FORMS
     ),

@@ -33,3 +33,8 @@ def list_reasons(launch: Launch, *, inside: bool = False) -> Iterable[str]:
     for flag in launch.flags:
         if flag.kind in ("default", "fact") and flag.source:
             yield f"{' '.join(flag.words)}: {flag.why} ({flag.source})"
+    # The address that was asked for is the host's: said, because another stands in the command.
+    asked = next((flag for flag in launch.flags if flag.intent == "host"), None)
+    for flag in launch.container_flags if inside and asked is not None else ():
+        if asked is not None and flag.words != asked.words:
+            yield f"{' '.join(flag.words)} in place of {' '.join(asked.words)}: {flag.why}"

@@ -31,7 +31,10 @@ def render(plan: Plan, options: FormOptions) -> tuple[FormFile, ...]:
     """A script for each machine, one for before, one for the end. Raises UsageError for a plan of one machine."""
     parts = list_machines(plan)
     if len(parts) < 2:
-        raise UsageError("this plan is for one machine", hint="--nodes A,B plans for several; --form docker for one")
+        given = plan.request.nodes
+        hint = "it fits into one: --tp or --pp spread it over more GPUs, --form docker starts it on one"
+        hint = hint if len(given) > 1 else "--nodes A,B plans for several; --form docker for one"
+        raise UsageError("this plan is for one machine", hint=hint)
     if not is_plain_name(options.name):
         raise UsageError(f"--name {options.name!r} is no name for a host", hint="small letters, digits and hyphens")
     contained = [[_contain(plan, part, group, parts, options) for group in group_launches(part)] for part in parts]

@@ -17,8 +17,9 @@ from tests.unit.evaluate.parsers.damaged_text import (
     damage,
     read_samples,
 )
-from xpukit.evaluate.parsers.oneccl_benchmark import CclOutput, parse_csv, parse_table
-from xpukit.evaluate.parsers.oneccl_rows import PATCH_GB, TRUE_GB, CclRow, compute_bandwidths
+from xpukit.evaluate.parsers.oneccl_benchmark import parse_table
+from xpukit.evaluate.parsers.oneccl_csv import parse_csv
+from xpukit.evaluate.parsers.oneccl_rows import PATCH_GB, TRUE_GB, CclOutput, CclRow, compute_bandwidths
 
 TEXTS = read_samples("oneccl_benchmark")
 CSVS = [path.read_text(encoding="utf-8") for path in sorted((DATA / "oneccl_benchmark").glob("*.csv"))]

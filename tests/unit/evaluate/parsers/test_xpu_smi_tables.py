@@ -21,12 +21,11 @@ from xpukit.evaluate.parsers.xpu_smi_tables import (
     DiagTable,
     HealthTable,
     StatsTable,
-    TopologyMatrix,
     parse_diag,
     parse_health,
     parse_stats,
-    parse_topology,
 )
+from xpukit.evaluate.parsers.xpu_smi_topology import TopologyMatrix, parse_topology
 
 Parse = Callable[..., Any]
 PARSERS: dict[str, Parse] = {

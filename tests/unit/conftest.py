@@ -1,4 +1,4 @@
-"""Samples of the vendors' tools: ours beside the tests, and a corpus of captured ones where it is at hand."""
+"""Samples of other programs' output: ours beside the tests, and a corpus of real ones where it is at hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[3]
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
