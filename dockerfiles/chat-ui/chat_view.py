@@ -115,6 +115,8 @@ def show(page, given, check):
         ssr_mode=False,
         enable_monitoring=False,
         footer_links=[],
+        # Pictures in the conversation bring a button of their own, whatever the chat's `buttons` are.
+        css="[aria-label=Share] { display: none !important; }",
         max_file_size=given.max_file,
         # The fonts of the default theme come from the network.
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),

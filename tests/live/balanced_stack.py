@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.live.docker_engine import DockerEngine, make_image_tar
+from tests.live.docker_engine import DockerEngine, hear_interrupts, make_image_tar
 from tests.live.smoke_base import BASE, import_base
 from tests.live.test_serve_forms import plan_here
 from tests.unit.serve.form_plans import load_plan
@@ -167,6 +167,7 @@ class Stack:
             "serve", "--plan", str(saved), "--form", "compose", "--name", "chat", "--run",
             "--balancer-image", BALANCER_IMAGE, *words,
         )  # fmt: skip
+        argv = hear_interrupts(argv)
         process = subprocess.Popen(argv, cwd=self.place, env=self.environment, stdout=log, stderr=log, text=True)
         try:
             yield process

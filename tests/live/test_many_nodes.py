@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import msgspec
 import psutil
 import pytest
 
-from tests.live.docker_engine import DockerEngine, kill_engine, start_engine
+from tests.live.docker_engine import DockerEngine, hear_interrupts, kill_engine, start_engine
 from tests.live.ray_image import make_ray_image
 from tests.live.test_serve_forms import ENVIRONMENT, find_ray, plan_here, write_files
 from tests.live.two_nodes import MTU, Node, Nodes, end_node, list_inside, mend_node, start_nodes
@@ -26,6 +27,7 @@ from xpukit.serve.plan_types import Pin, Plan
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 HOSTS = "node-a,node-b"
+TESTS = Path(__file__).parents[1]
 # In memory: twenty seconds of unlinking less.
 DISK_MB = 1500
 # `xpukit evaluate` with four rows: what is tried is the fleet, not the machine.
@@ -117,6 +119,21 @@ def test_a_machine_that_dies_costs_its_own_rows_and_can_be_asked_again(nodes: No
     assert not list((out / "hosts").glob("node-b/*"))
 
     mend_node(nodes, second)
+    process = subprocess.Popen(
+        hear_interrupts(xpukit(nodes, "fleet", "run", "--resume", str(out))),
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        await_inside(second.pid, "raylet", process)
+        process.send_signal(signal.SIGINT)
+        said, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, told
+    assert f"--resume {out}" in told
+    check_nothing_runs(nodes)
+
     again = run(nodes, "fleet", "run", "--resume", str(out))
     assert again.returncode == 0, again.stderr
     assert "on 1 of 2 hosts" in again.stderr
@@ -158,6 +175,19 @@ def test_collectives_go_over_both(nodes: Nodes, tmp_path: Path) -> None:
     )
     assert mpi.returncode == 0, mpi.stderr
     assert {row["params"]["mode"] for row in json.loads(mpi.stdout)["results"]} == {"cpu"}
+    # In place of the vendor's benchmark: rank 0 says a table, each rank says where it is.
+    program, table = tmp_path / "benchmark", TESTS / "data/oneccl_benchmark/present-allreduce-2ranks.txt"
+    program.write_text(f'#!/bin/sh\nhostname >{tmp_path}/rank-$PMI_RANK\n[ "$PMI_RANK" != 0 ] || cat "$1"\n')
+    program.chmod(0o755)
+    named = run(
+        nodes, "--json", "fleet", "collectives", *words[:2], "--program", f"{program} {table}", "--out", f"{out}4"
+    )
+    assert named.returncode == 0, named.stderr
+    measured = json.loads(named.stdout)["results"]
+    assert ("latency", 1024, 9.31) in [(row["metric"], row["params"]["bytes"], row["value"]) for row in measured]
+    for rank, node in enumerate(nodes.nodes):
+        there = subprocess.run(node.enter("cat", f"{tmp_path}/rank-{rank}"), capture_output=True, text=True, check=True)
+        assert there.stdout.strip() == node.name
     absent = run(nodes, "fleet", "collectives", "--hosts", "node-a,10.77.0.200", "--out", f"{out}3", limit_s=60)
     assert absent.returncode == 3
     assert "10.77.0.200" in absent.stderr

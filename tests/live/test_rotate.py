@@ -22,7 +22,8 @@ ENGINES = 4
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Four engines and a spare, started by `serve --run`."""
-    with start_engine() as engine:
+    # In memory: images are not unlinked one file after another.
+    with start_engine(data_mb=1500) as engine:
         make_images(engine)
         stack = Stack(engine, tmp_path_factory.mktemp("rotate"))
         with stack.serving(ENGINES + 1, "--spare", "1") as process:

@@ -183,17 +183,29 @@ set -- "$1" "$2" "$3" "$4" $SSH_CONNECTION
 export XPUKIT_FLEET_PART="$2 $4"
 ray= end= made= tries=3
 mkdir -m 700 "$RAY_TMPDIR" 2>/dev/null && made=1
-# Agents of a Ray that lost its head outlive it: whatever was started here carries the variable.
-sweep() {
-  for one in /proc/[0-9]*; do
-    grep -qsF "XPUKIT_FLEET_PART=$XPUKIT_FLEET_PART" "$one/environ" && kill -KILL "${one#/proc/}" 2>/dev/null
+own=$(sed 's/.*) //' "/proc/$$/stat" | cut -d ' ' -f 4)
+# To all that was started here: some carry the variable in another session, Ray's agents write their names over it.
+signal_all() {
+  found=$(grep -lsF "XPUKIT_FLEET_PART=$XPUKIT_FLEET_PART" /proc/[0-9]*/environ | cut -d / -f 3)
+  if [ "$own" = "$$" ] || [ "$own" = "$PPID" ]; then
+    found="$found $(sed -n "s/^\([0-9]*\) (.*) . [0-9]* [0-9]* $own .*/\1/p" /proc/[0-9]*/stat 2>/dev/null)"
+  fi
+  for one in $found; do
+    [ "$one" = "$$" ] || [ "$one" = "$PPID" ] || kill "-$1" "$one" 2>/dev/null
   done
+}
+# Ray itself takes half a minute to end, and its agents outlive it when its head is gone.
+sweep() {
+  signal_all TERM
+  sleep 2
+  signal_all KILL
+  signal_all KILL
   [ -z "$made" ] || rm -rf "$RAY_TMPDIR"
 }
 trap sweep EXIT
 command -v "$1" >/dev/null || { echo "error: $1: not found on this host (--remote-ray PATH)"; exit 127; }
 exec 3<&0 </dev/null
-(cat <&3 >/dev/null; kill -TERM $$ 2>/dev/null) &
+(cat <&3 >/dev/null; while kill -TERM $$ 2>/dev/null; do sleep 1; done) &
 trap 'end=1; [ -z "$ray" ] || kill -TERM "$ray" 2>/dev/null' TERM
 # Ray gives a busy machine 30 s to start, and then gives up.
 while [ -z "$end" ] && [ "$tries" -gt 0 ]; do
@@ -203,11 +215,23 @@ while [ -z "$end" ] && [ "$tries" -gt 0 ]; do
   ray=$!
   wait "$ray"
   code=$?
-  [ -z "$end" ] || wait "$ray"
   [ $(($(date +%s) - began)) -lt 60 ] || break
 done
 exit "$code"
 """.replace("STORE", str(_STORE_BYTES))
+
+
+def list_below(pid: int) -> list[int]:
+    """The processes that a process started, and theirs."""
+    below: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            below.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += below.get(one, [])
+    return found[1:]
 
 
 class OwnCluster:
@@ -239,8 +263,10 @@ class OwnCluster:
             ray, "start", "--head", "--block", f"--port={port}", f"--node-ip-address={own}", "--num-cpus=0",
             "--include-dashboard=false", "--disable-usage-stats", f"--object-store-memory={_STORE_BYTES}",
         ]  # fmt: skip
+        # It goes when this program is killed.
+        tied = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
         with log:
-            self._head = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._head = subprocess.Popen([*tied, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + _JOIN_S
         while True:
             if self._head.poll() is not None or time.monotonic() > until:
@@ -298,10 +324,14 @@ class OwnCluster:
         for link in self._closed:
             link.wait(until)
         if self._head is not None:
+            parts = list_below(self._head.pid)
             self._head.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._head.wait(timeout=_STOP_S)
             self._head.kill()
+            for pid in parts:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 class Fleet:

@@ -31,9 +31,10 @@ def find_ray(host: Host, named: str = "") -> RayProgram:
     for place in (named, "" if named else host.env(VARIABLE).value or "", "" if named else beside):
         if not place:
             continue
-        ray = place if place.endswith("/ray") and host.exists(place) else f"{place.rstrip('/')}/ray"
-        if host.exists(ray):
-            return _find_python(host, ray)
+        # A folder may be called ray too.
+        for ray in (f"{place.rstrip('/')}/ray", place):
+            if ray.endswith("/ray") and host.exists(ray):
+                return _find_python(host, ray)
         if place == named:
             raise CouldNotJudgeError(f"--ray {named}: there is no program ray", hint="name the folder that holds it")
     if on_path:
