@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from xpukit.facts.comfyui import load_comfyui
 from xpukit.facts.paths import shipped_dir
 from xpukit.serve.forms import FormFile
 from xpukit.serve.webui import UiPage
@@ -16,10 +17,7 @@ from xpukit.serve.webui import UiPage
 NAME = "comfyui"
 SUMMARY = "a script that sets ComfyUI up with a node and a workflow that ask the endpoint"
 HAS_USERS = False
-PORT = 8188
-_REPOSITORY = "https://github.com/comfyanonymous/ComfyUI.git"
-# The newest version that was seen (comfyui_version.py, read on 2026-11-21).
-_TAG = "v0.8.1"
+PORT = load_comfyui().port
 _FOLDER = "comfyui"
 _QUESTION = "What is in this picture?"
 
@@ -36,8 +34,8 @@ def write_files(page: UiPage) -> tuple[FormFile, ...]:
         "@URL@": page.url,
         "@MODEL@": page.model,
         "@PORT@": str(page.port),
-        "@TAG@": _TAG,
-        "@REPOSITORY@": _REPOSITORY,
+        "@TAG@": load_comfyui().tag,
+        "@REPOSITORY@": load_comfyui().repository,
         "@KEY_HINT@": f'XPUKIT_UI_API_KEY="\\${page.key}" ' if page.key else "",
     }
     return (

@@ -13,7 +13,8 @@ NAME = "gradio"
 SUMMARY = "a chat page: text, images, sound and video in, streamed answers, thoughts apart"
 HAS_USERS = True
 _RECIPE = "chat-ui"
-PORT = 7860
+# The same inside, whatever it is published as: the recipe's default.
+PORT = int(str(load_recipe(_RECIPE).settings["port"].default))
 
 
 def default_image() -> str:
