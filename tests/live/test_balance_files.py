@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.live.installed_tools import find_tool
 from tests.live.newer_tools import COMPOSE, find_newer
 from tests.live.test_helper_images import count_answered, start_stub, take_port
 from tests.live.test_helper_images import render as render_recipe_file
-from tests.live.test_serve_forms import find_program, run, write_files
+from tests.live.test_serve_forms import run, write_files
 from tests.unit.serve.form_plans import load_plan
 from xpukit.core.errors import ExternalError
 from xpukit.host.balancer_socket import ask_balancer
@@ -36,7 +37,7 @@ def write(folder: Path, **options: Any) -> tuple[Path, Path]:
 def test_haproxy_takes_the_configuration(balance: str, tmp_path: Path) -> None:
     _, config = write(tmp_path, balance=balance)
     ran = subprocess.run(
-        [find_program("haproxy"), "-c", "-f", str(config)], capture_output=True, text=True, timeout=60, check=False
+        [find_tool("haproxy"), "-c", "-f", str(config)], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
     # That the engines are not there yet is all that it may complain of.
@@ -46,7 +47,7 @@ def test_haproxy_takes_the_configuration(balance: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_compose_takes_the_file(version: str, tmp_path: Path) -> None:
-    tool = [find_program("docker-compose")] if version == "v1" else find_newer(COMPOSE)
+    tool = [find_tool("docker-compose")] if version == "v1" else find_newer(COMPOSE)
     compose, _ = write(tmp_path, balance="leastconn", spare=1)
     shown = run(*tool, "-f", compose, "config")
     assert shown.returncode == 0, shown.stderr
@@ -99,7 +100,7 @@ def balance_stubs(balance: str, folder: Path) -> Iterator[Balanced]:
     with contextlib.ExitStack() as stack:
         for one in engines:
             stack.enter_context(start_stub(one))
-        balancer = subprocess.Popen([find_program("haproxy"), "-db", "-f", str(config)], stdout=subprocess.DEVNULL)
+        balancer = subprocess.Popen([find_tool("haproxy"), "-db", "-f", str(config)], stdout=subprocess.DEVNULL)
         stack.callback(balancer.wait, 10)
         stack.callback(balancer.kill)
         found = Balanced(port, engines)
