@@ -6,7 +6,8 @@ import contextlib
 import http.client
 import http.cookiejar
 import json
-import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +23,7 @@ from tests.live.docker_engine import DEBIAN, DockerEngine
 from tests.live.openai_stub import Stub, find_port, start_stub
 from tests.live.smoke_base import make_environment, run_build
 from tests.unit.serve.test_webui import make_page, read_node
+from xpukit.facts.recipes import load_recipe
 from xpukit.serve.webui import find_page
 
 pytestmark = [pytest.mark.live]
@@ -30,15 +32,27 @@ TAG = "xpukit-test/chat-ui:1"
 PASSWORD = "only-for-this-test"
 
 
+def fetch_wheels(folder: Path) -> Path:
+    """What the recipe installs, got by this machine's pip: a container may not know its index nor trust it."""
+    pins = {pin.name: pin.version for pin in load_recipe("chat-ui").pins}
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest", str(folder)]
+    argv += ["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"]
+    wanted = [f"{name}=={pins[name]}" for name in ("gradio", "httpx")]
+    ran = subprocess.run([*argv, *wanted], capture_output=True, text=True, timeout=280, check=False)
+    if ran.returncode:
+        pytest.skip(f"no index of Python packages: {ran.stderr.splitlines()[-1:]}")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def image(open_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The recipe, built and tried as a user would."""
     environment = make_environment(open_engine.address, tmp_path_factory.mktemp("state"))
-    # pip's own settings of this machine: where its index is and what it trusts.
-    environment |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_CERT"))}
+    wheels = fetch_wheels(tmp_path_factory.mktemp("wheels"))
     ran = run_build(
-        environment, "chat-ui", "--base-image", DEBIAN, "--network", "host", "--tag", TAG, "--json", "--force"
-    )
+        environment, "chat-ui", "--base-image", DEBIAN, "--network", "host", "--wheelhouse", str(wheels),
+        "--tag", TAG, "--json", "--force",
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return TAG
 

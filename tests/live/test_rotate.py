@@ -67,7 +67,7 @@ def test_twenty_rotations_lose_no_request_and_a_killed_engine_only_its_own(stack
             # Both ways: with the spare in front, and each new engine in the place of the old one.
             words = () if replaced == 0 else ("--stop-first",)
             ran = stack.rotate(*words, "--text-files", "metrics", "--log", "rotate.log", "--json")
-            assert ran.returncode == 0, ran.stderr
+            assert ran.returncode == 0, ran.stdout + ran.stderr
             said = json.loads(ran.stdout)
             assert said["plan"]["mode"] == ("stop-first" if words else "start-first")
             replaced += len(said["rotated"])

@@ -75,6 +75,11 @@ def test_commands_to_haproxy() -> None:
     ]
     socket.answer = "IP changed from '1.1.1.1' to '172.18.0.3' by 'stats socket command'"
     balancer.set_address("engine-0", "172.18.0.3", 8000)
+    socket.answer = (
+        "Update for the current server address family is only supported through configuration file by "
+        "'stats socket command'"
+    )
+    balancer.set_address("engine-4", "172.18.0.7", 8000)  # a spare that never ran: HAProxy looks its name up
     socket.answer = "no need to change the addr, no need to change the port, nothing changed by 'stats socket command'"
     balancer.set_address("engine-0", "172.18.0.3", 8000)
 

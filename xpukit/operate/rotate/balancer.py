@@ -18,6 +18,8 @@ from xpukit.operate.rotate.state import Balance
 BACKEND = "engines"
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]+")
+# What "set server ... addr" says where all is well: changed, as it was, or no address so far.
+_TAKEN = re.compile(r"changed from|no need to change|nothing changed|current server address family")
 # Words of the status column and what they come to; "UP 1/2" and "DOWN 1/2" are on the way to the other.
 _STATUS: dict[str, Balance] = {
     "UP": "up",
@@ -86,10 +88,14 @@ class Balancer:
         self._do(f"set server {self._backend}/{_checked(server, _NAME)} state {command}")
 
     def set_address(self, server: str, address: str, port: int) -> None:
-        """Where the server is from now on; HAProxy says so even where nothing changed."""
+        """Where the server is from now on; HAProxy says so even where nothing changed.
+
+        Of a server whose name never led anywhere (a spare that runs for the first time) HAProxy takes no address: then
+        nothing stale is in the way, and its own look-up of the name finds the container.
+        """
         words = f"set server {self._backend}/{_checked(server, _NAME)} addr {_checked(address, _ADDRESS)} port {port}"
         said = self._ask(words)
-        if said and not re.search(r"changed from|no need to change|nothing changed", said):
+        if said and not _TAKEN.search(said):
             raise ExternalError(f"HAProxy: {said[:200]}", hint="docker logs of the balancer says more")
 
     def _do(self, command: str) -> None:
