@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
+from types import FrameType
 
 
 @contextlib.contextmanager
@@ -20,6 +22,39 @@ def interrupt_on_terminate() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """What is inside is done whole: the first Ctrl-C (SIGTERM, SIGHUP) waits for its end, the second does not.
+
+    Outside the main thread nothing changes: Python handles signals in the main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    # What is ignored stays so, and what ends the process at once is nobody's to put off.
+    previous = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(handler := signal.getsignal(number))
+    }
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            previous[signal.Signals(number)](number, frame)
+        waiting.append(number)
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 @contextlib.contextmanager

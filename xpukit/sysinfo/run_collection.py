@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from xpukit.host.door import Host
+from xpukit.host.interrupt import hold_interrupts
 from xpukit.host.mediated import Question
 from xpukit.host.runner import end_running
 from xpukit.sysinfo.asking import HostAsker
@@ -146,10 +147,12 @@ class _Run:
             asked = step.host.answers if step.host is not None else []
             while step.kept < len(asked):
                 question, answer = asked[step.kept]
-                step.kept += 1
-                if question not in self._written:
-                    self._written.add(question)
-                    self._keep(question, answer)
+                # Whole or not at all: Ctrl-C in the middle would lose the answer, or leave redaction half done.
+                with hold_interrupts():
+                    step.kept += 1
+                    if question not in self._written:
+                        self._written.add(question)
+                        self._keep(question, answer)
             if not is_done:
                 return
             self._current += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from tests.machines.dict_host import DictHost
 from xpukit.core.errors import OutputError, UsageError
 from xpukit.core.json_document import build_document
 from xpukit.host.answers import IdentityAnswer
+from xpukit.host.interrupt import hold_interrupts
 from xpukit.sysinfo.choose import choose_collectors, parse_preset, split_names
 from xpukit.sysinfo.collection import (
     Collection,
@@ -84,6 +86,40 @@ def test_ctrl_c_keeps_what_is_there() -> None:
     assert [report.status for report in made.rooms] == ["ok"]
     assert [report.status for report in made.collectors] == ["ok", "interrupted", "skipped"]
     assert made.collectors[1].entries[0].what == "read /etc/two"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_an_answer_is_written_down_loses_nothing_of_it(number: signal.Signals) -> None:
+    written: list[tuple[str, ...]] = []
+
+    def keep(question: tuple[str, ...], answer: object) -> None:
+        if "/etc/os-release" in question:
+            signal.raise_signal(number)
+        written.append(question)
+
+    budget = Budget(timeout_s=60, max_bytes=1 << 20)
+    limited = LimitedHost(DictHost(FILES), budget)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        made = collect_machine(limited, budget, (ONE, SPEAK), preset="default", keep=keep)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert made.interrupted
+    assert any("/etc/os-release" in question for question in written)
+
+
+def test_a_second_ctrl_c_while_an_answer_is_written_down_does_not_wait() -> None:
+    reached: list[int] = []
+
+    def write() -> None:
+        with hold_interrupts():
+            for number in range(3):
+                signal.raise_signal(signal.SIGINT)
+                reached.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert reached == [0]
 
 
 def test_ctrl_c_in_the_first_room() -> None:
