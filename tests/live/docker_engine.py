@@ -8,6 +8,7 @@ looks shares the daemons of conftest.py; a test that breaks its daemon starts on
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import re
@@ -191,7 +192,11 @@ def make_debian_tar() -> Path:
     if reason := find_missing("debootstrap"):
         pytest.skip(reason)
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="xpk-root", dir=cache) as root:
+    with (cache / "debian.lock").open("wb") as lock, tempfile.TemporaryDirectory(prefix="xpk-root", dir=cache) as root:
+        # Of tests that run side by side one makes it, and the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kept.exists():
+            return kept
         made = subprocess.run(
             ["debootstrap", "--variant=minbase", "bookworm", root],
             capture_output=True, text=True, timeout=DEBOOTSTRAP_LIMIT_S, check=False,
