@@ -255,7 +255,11 @@ def test_a_rank_that_is_killed_is_named_and_nobody_stays() -> None:
         time.sleep(0.05)
     assert ranks, "no ranks came"
     store = Path(ranks[0].environ()["XPUKIT_RANK_STORE"]).parent
-    time.sleep(4.0)  # loading torch and meeting
+    while time.monotonic() < deadline and not all(
+        "libtorch_cpu" in Path(f"/proc/{rank.pid}/maps").read_text(encoding="utf-8") for rank in ranks
+    ):
+        time.sleep(0.05)
+    time.sleep(4.0)  # the rest of loading, and meeting
     os.kill(ranks[1].pid, signal.SIGKILL)
     thread.join(timeout=40)
     assert answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
+import threading
 from collections.abc import Callable
 
 from tests.machines.dict_host import DictHost
@@ -88,18 +88,34 @@ def test_states_are_summarized() -> None:
 
 def test_the_watch_samples_while_the_block_runs() -> None:
     count = itertools.count()
-    with DeviceWatch(lambda: {"a": {"n": next(count)}}, interval_s=0.01) as watch:
-        time.sleep(0.1)
+    enough = threading.Event()
+
+    def look() -> State:
+        number = next(count)
+        if number >= 2:
+            enough.set()
+        return {"a": {"n": number}}
+
+    with DeviceWatch(look, interval_s=0.01) as watch:
+        assert enough.wait(timeout=60)
     assert watch.summarize()["a"]["samples"] >= 3
 
 
 def test_watching_never_ends_a_run() -> None:
+    asked = threading.Event()
+
     def fail() -> State:
+        asked.set()
         raise OSError("gone")
 
+    def see_nothing() -> State:
+        asked.set()
+        return {}
+
     with DeviceWatch(fail) as watch:
-        time.sleep(0.02)
+        assert asked.wait(timeout=60)
     assert "gone" in watch.summarize()["problem"]
-    with DeviceWatch(dict) as nothing:
-        time.sleep(0.02)
+    asked.clear()
+    with DeviceWatch(see_nothing) as nothing:
+        assert asked.wait(timeout=60)
     assert nothing.summarize() == {}
