@@ -13,6 +13,8 @@ looked up in a bundle of each which of the peer's questions it asked: only where
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +23,8 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,13 +77,17 @@ _TIMEOUT_S = 120.0
 
 
 class Turn(NamedTuple):
-    """One archive: seconds to make it, processor seconds of that, its size, and how many questions it answers."""
+    """One archive: seconds to make it, processor seconds of that, its size, and how many questions it answers.
+
+    `ends_after`: at which of its questions the peer's script would have ended, without an archive; None: at none.
+    """
 
     seconds: float
     cpu_seconds: float
     archive_bytes: int
     answered: int
     asked: int
+    ends_after: int | None = None
 
 
 def measure_cpu() -> float:
@@ -95,7 +103,7 @@ def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
     out.mkdir()
     versions = (Question(("dpkg-query", "-W", "-f=${Version}", name), ()) for name in packages)
     questions = (*QUESTIONS, *versions)
-    answered = 0
+    answered, ends_after = 0, None
     for number, question in enumerate(questions):
         try:
             done = subprocess.run(
@@ -106,13 +114,15 @@ def run_peer(folder: Path, packages: tuple[str, ...]) -> Turn:
         said = done.stdout
         if question.only:
             said = b"".join(line for line in said.splitlines(keepends=True) if question.only.encode() in line)
+            if not said and ends_after is None:
+                ends_after = number
         (out / f"{number:02d}.txt").write_bytes(said)
         answered += done.returncode == 0
     archive = folder / "sysinfo.tar.xz"
     with tarfile.open(archive, "w:xz", preset=9) as packed:
         packed.add(out, arcname="sysinfo")
     seconds, cpu_seconds = time.perf_counter() - begun, measure_cpu() - worked
-    return Turn(seconds, cpu_seconds, archive.stat().st_size, answered, len(questions))
+    return Turn(seconds, cpu_seconds, archive.stat().st_size, answered, len(questions), ends_after)
 
 
 def run_ours(folder: Path, options: tuple[str, ...], form: str) -> Turn:
@@ -122,6 +132,7 @@ def run_ours(folder: Path, options: tuple[str, ...], form: str) -> Turn:
     done = subprocess.run(
         (sys.executable, "-m", "xpukit", "sysinfo", "--json", *options, "-o", str(target)),
         cwd=ROOT,
+        env=_compiled_once(),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S * 3,
@@ -136,6 +147,42 @@ def run_ours(folder: Path, options: tuple[str, ...], form: str) -> Turn:
     entries = {entry["what"]: entry["status"] for report in reports for entry in report["entries"]}
     answered = sum(status in ("ok", "capped") for status in entries.values())
     return Turn(seconds, cpu_seconds, target.stat().st_size, answered, len(entries))
+
+
+@cache
+def _compiled_once() -> dict[str, str]:
+    """Our environment, in which modules are compiled once, as pip does; the first, untimed bundle compiles them."""
+    folder = tempfile.mkdtemp(prefix="xpukit-benchmark-pyc-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder}
+
+
+@contextlib.contextmanager
+def stand_in_packages(names: tuple[str, ...]) -> Iterator[None]:
+    """Inside, dpkg answers as where these packages are installed: then the peer's script runs to its end.
+
+    Programs of these names stand first in PATH; they ask the real ones and add lines of their own.
+    """
+    with tempfile.TemporaryDirectory(prefix="xpukit-benchmark-bin-") as folder:
+        lines = "\n".join(f"ii  {name}:amd64  25.18.33578.15-1  amd64  stand-in" for name in names)
+        for program, text in (
+            ("dpkg", f"{shutil.which('dpkg')} \"$@\" || exit $?\ncat <<'END'\n{lines}\nEND\n"),
+            (
+                "dpkg-query",
+                f'case "$2" in -f=*) case \' {" ".join(names)} \' in *" $3 "*) echo 25.18.33578.15-1; exit;; esac;; '
+                f'esac\nexec {shutil.which("dpkg-query")} "$@"\n',
+            ),
+        ):
+            path = Path(folder) / program
+            path.write_text(f"#!/bin/sh\n{text}")
+            path.chmod(0o755)
+        before = os.environ["PATH"]
+        os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = before
 
 
 def find_missing(options: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,6 +207,11 @@ def print_rival(name: str, taken: list[Turn]) -> None:
         f"{name}: best {times.best:.2f} s, median {times.median:.2f} s, n={times.n}; processor best {cpu:.2f} s; "
         f"archive {sizes.median:.0f} bytes; {last.answered} of {last.asked} questions answered"
     )
+    if last.ends_after is not None:
+        print(
+            f"  as it is written it ends at question {last.ends_after + 1} of {last.asked} (no libze package) and leaves no "
+            "archive; above, its list run to the end"
+        )
 
 
 def compare(name: str, ours: list[Turn], peer: list[Turn], missing: tuple[str, ...]) -> None:
@@ -187,7 +239,18 @@ def main() -> int:
     parser.add_argument(
         "--packages", nargs="*", default=list(PACKAGES), help="packages whose versions the peer asks for"
     )
+    parser.add_argument(
+        "--stand-ins", action="store_true", help="dpkg says that --packages are installed: the peer runs to its end"
+    )
     options = parser.parse_args()
+    if not options.stand_ins:
+        return measure(options)
+    with stand_in_packages(tuple(options.packages)):
+        return measure(options)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Time all rivals and print."""
 
     def peer() -> Turn:
         with tempfile.TemporaryDirectory(prefix="xpukit-benchmark-") as folder:

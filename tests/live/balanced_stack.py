@@ -24,12 +24,15 @@ from tests.live.smoke_base import BASE, import_base
 from tests.live.test_serve_forms import plan_here
 from tests.unit.serve.form_plans import load_plan
 from xpukit.facts.recipes import load_recipe
+from xpukit.images.render import render_recipe
+from xpukit.images.settings import resolve_settings
 from xpukit.serve.plan_types import Plan
 
 ENGINE_IMAGE = "xpukit-test/stub-vllm:1"
 BALANCER_IMAGE = "xpukit-test/loadbalancer:1"
 KEY = "s3cret"
 URL = "http://127.0.0.1:8000"
+METRICS_URL = "http://127.0.0.1:18000"
 _PROGRAMS = ("bash", "haproxy", "socat", "cat", "ls", "timeout")
 _UID = 10001
 LIMIT_S = 60.0
@@ -76,9 +79,11 @@ def make_images(engine: DockerEngine) -> None:
             pytest.skip(f"{name} is not installed (Debian: haproxy, socat)")
     import_base(engine)
     make_engine_image(engine)
-    folder = Path(load_recipe("loadbalancer").folder)
-    files = {f"opt/xpukit/{name}": (folder / name).read_bytes() for name in ("entrypoint.sh", "check.sh")}
-    files["usr/local/bin/backend"] = (folder / "backend.sh").read_bytes()
+    recipe = load_recipe("loadbalancer")
+    rendered = render_recipe(recipe, resolve_settings(recipe), builder="buildkit")
+    contents = {file.path: file.content for file in rendered.files}
+    files = {f"opt/xpukit/{name}": contents[name] for name in ("entrypoint.sh", "check.sh")}
+    files["usr/local/bin/backend"] = contents["backend.sh"]
     engine.docker(
         "import",
         "-c", "USER 10001:10001", "-c", 'ENTRYPOINT ["/opt/xpukit/entrypoint.sh"]',
@@ -189,6 +194,12 @@ class Stack:
         rows = self.engine.docker("exec", "chat-balancer", "bash", "-c", _LIST).splitlines()
         fields = [row.split(",") for row in rows if row.startswith("engines,engine-")]
         return {row[1]: row[17] for row in fields}
+
+    def tells_metrics(self, slot: str) -> bool:
+        """Whether the slot's engine says its own metrics on this machine's loopback, through the balancer."""
+        ask = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+        ran = self.run(self.inside(sys.executable, "-c", ask, f"{METRICS_URL}/engines/{slot}/metrics"))
+        return "vllm:num_requests_running" in ran.stdout
 
     def list_created(self) -> dict[str, str]:
         """When the containers of the replicas were created."""

@@ -64,7 +64,7 @@ class Stub:
                     return False
             took = time.perf_counter() - begin
         self.send(writer, {"choices": [], "usage": {"prompt_tokens": 2 * prompt + 5, "completion_tokens": tokens}})
-        writer.write(b"0\r\n\r\n")
+        writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         if not probe:
             print(json.dumps({"took_ms": took * 1000, "prompt_tokens": 2 * prompt + 5}), flush=True)
         return True

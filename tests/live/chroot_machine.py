@@ -35,7 +35,7 @@ RUN_LIMIT_S = 120
 # What an install and its undo may leave: our journal, logs, caches, and the backups that dpkg and shadow keep of theirs.
 _OWN = (
     "var/lib/xpukit", "var/log", "var/cache", "var/lib/dpkg/status-old", "var/lib/dpkg/available", "var/lib/apt/extended_states",
-    "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/lib/apt/lists/partial", "etc/group-", "etc/gshadow-", "etc/ld.so.cache", "tmp",
+    "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/lib/apt/lists/partial", "etc/group-", "etc/gshadow-", "etc/ld.so.cache", "tmp", "run/",
     "var/lib/dpkg/diversions-old", "var/lib/dpkg/triggers/Lock", "var/lib/dpkg/info/format",
 )  # fmt: skip
 
@@ -51,15 +51,15 @@ def skip_without_root() -> None:
         pytest.skip("a network namespace cannot be made here")
 
 
-def make_base() -> Path:
+def make_base(suite: str = SUITE) -> Path:
     """The tree that machines are copied from; made once."""
-    base = CACHE / f"install-base-{SUITE}"
+    base = CACHE / f"install-base-{suite}"
     if (base / "ready").exists():
         return base / "tree"
     CACHE.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".install-base-", dir=CACHE))
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", SUITE, str(part / "tree")],
+        ["debootstrap", "--variant=minbase", suite, str(part / "tree")],
         capture_output=True, text=True, timeout=DEBOOTSTRAP_LIMIT_S, check=False,
     )  # fmt: skip
     if made.returncode:

@@ -56,8 +56,8 @@ def test_compose_takes_the_file(version: str, tmp_path: Path) -> None:
     if version == "v2":
         assert "chat-1" not in services  # the spare starts only by name
         read = json.loads(run(*tool, "-f", compose, "config", "--format", "json").stdout)
-        [port] = read["services"]["balancer"]["ports"]
-        assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8000", 8080)
+        ports = [(one["host_ip"], one["published"], one["target"]) for one in read["services"]["balancer"]["ports"]]
+        assert ports == [("127.0.0.1", "8000", 8080), ("127.0.0.1", "18000", 8404)]
         assert "ports" not in read["services"]["chat-0"]
 
 

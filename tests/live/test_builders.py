@@ -188,13 +188,27 @@ def test_secret_and_proxies_stay_in_no_layer(
     said = (tmp_path / "log").read_text(encoding="utf-8")
     assert outcome.ok, said
     assert "the-bundle" in said
-    assert "proxy.invalid" in said
+    assert "https_proxy=http://user:[proxy password]@proxy.invalid:3128" in said
+    assert "proxy-password" not in said
     assert not any("proxy-password" in word for word in outcome.argv)
     saved = tmp_path / "image.tar"
     DockerDaemon(engine.address).save_image("own/secret:1", saved)
     content = saved.read_bytes()
     assert b"the-bundle" not in content
     assert b"proxy-password" not in content
+
+
+def test_proxies_reach_steps_in_both_spellings_and_no_log(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:proxy-password@proxy.invalid:3128")
+    # apt and curl know http_proxy only.
+    outcome = build(f'FROM {TINY}\nRUN test "$http_proxy" = "$HTTP_PROXY" && echo $http_proxy && ls $HTTP_PROXY')
+    said = (tmp_path / "build.log").read_text(encoding="utf-8")
+    assert not outcome.ok
+    assert "http://user:[proxy password]@proxy.invalid:3128" in said
+    assert "proxy-password" not in said + repr(outcome)
 
 
 def test_failing_step(engine: DockerEngine, build: Build) -> None:

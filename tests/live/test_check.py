@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.server
 import io
 import json
@@ -374,3 +375,42 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
         server.server_close()
     assert reply.trouble == "tls"
     assert reply.detail
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """Answers that no engine gives but what stands in front of one may."""
+
+    def do_GET(self) -> None:
+        body = gzip.compress(b'{"data": [{"id": "m"}]}')
+        if self.path.startswith("/orders"):
+            body = b'{"error":{"message":"\x1b]0;title\x07\x1b[2Jgone"}}'
+        self.send_response(500 if self.path.startswith("/orders") else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if self.path.startswith("/packed"):
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("words", [["check"], ["bench", "run", "--input", "4", "--output", "4", "--url"]])
+@pytest.mark.parametrize(("path", "said"), [("/packed", "compressed (gzip)"), ("/orders", "gone")])
+def test_what_stands_in_front_of_a_server_is_shown_as_text(odd: str, words: list[str], path: str, said: str) -> None:
+    """Bytes that were not asked for are named, orders to the terminal are not obeyed."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "xpukit", *words, odd + path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 4
+    assert said in ran.stderr
+    assert all(char.isprintable() or char == "\n" for char in ran.stderr), ran.stderr

@@ -155,7 +155,7 @@ def test_an_upgrade_is_taken_back_and_settings_stay(machine: Machine) -> None:
 def test_undo_does_not_take_what_others_came_to_need(machine: Machine) -> None:
     good = TinyPackage("xpk-good", postinst="getent group xpk-left || groupadd -r xpk-left")
     machine.add_packages((good, TinyPackage("xpk-user", depends="xpk-good")))
-    packages = machine.list_packages()
+    before, packages = machine.snapshot(), machine.list_packages()
     machine.install("apply", "--stack", str(machine.write_stack(stack_of("xpk-good"))), *SOURCE, "--yes")
     install = ["chroot", str(machine.root), "dpkg", "-i", "/opt/repository/xpk-user_1.0_amd64.deb"]
     subprocess.run(install, check=True, capture_output=True)
@@ -170,7 +170,31 @@ def test_undo_does_not_take_what_others_came_to_need(machine: Machine) -> None:
     machine.chroot("dpkg", "--purge", "xpk-user")
     undone = machine.install("undo", "--yes")
     assert machine.list_packages() == packages
-    assert "made the group xpk-left: it stays" in undone.stderr
+    # The group that the package's own script made goes with it: nobody is in it, and no file belongs to it.
+    assert "xpk-left" not in undone.stderr
+    assert machine.snapshot() == before
+
+
+def test_a_group_to_which_files_belong_stays(machine: Machine) -> None:
+    machine.add_packages((TinyPackage("xpk-good", postinst="getent group xpk-left || groupadd -r xpk-left"),))
+    machine.install("apply", "--stack", str(machine.write_stack(stack_of("xpk-good"))), *SOURCE, "--yes")
+    machine.chroot("chgrp", "xpk-left", "/srv")
+    undone = machine.install("undo", "--yes")
+    assert "the group xpk-left: it stays, because /srv belongs to it" in undone.stderr
+    assert machine.chroot("getent", "group", "xpk-left")
+
+
+@pytest.mark.parametrize("name", ["my_own repo", "r\u00e9p+o~1"])
+def test_a_source_with_an_odd_name(machine: Machine, name: str) -> None:
+    """apt spells it otherwise in the names of its lists."""
+    machine.add_packages((TinyPackage("xpk-good"),))
+    machine.repository.rename(machine.root / "opt" / name)
+    before = machine.snapshot()
+    words = ("apply", "--stack", str(machine.write_stack(stack_of("xpk-good"))), "--source", f"/opt/{name}")
+    assert len(machine.install_json(*words, "--trust-source", "--yes")["changes"]) == 3
+    assert machine.install_json(*words, "--trust-source", "--yes")["changes"] == []
+    machine.install("undo", "--yes")
+    assert machine.snapshot() == before
 
 
 def test_held_by_another_dpkg_or_another_xpukit(machine: Machine) -> None:
@@ -283,11 +307,12 @@ def test_a_full_disk_is_found_by_the_plan_and_survived_by_apply(machine: Machine
         files = {"/usr/share/xpk/big": "0" * (12 << 20)}
         machine.add_packages((TinyPackage("xpk-big", files=files),))
         words = ("--stack", str(machine.write_stack(stack_of("xpk-big"))), *SOURCE, "--yes")
-        packages = machine.list_packages()
+        before, packages = machine.snapshot(), machine.list_packages()
         ran = machine.install("apply", *words, check=4)
         assert "No space left on device" in ran.stderr
         machine.install("undo", "--yes")
         assert machine.list_packages() == packages
+        assert machine.snapshot() == before, "not even dpkg's wish for the package"
         assert not (place / "big").exists()
     finally:
         wait_until(lambda: not subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode)

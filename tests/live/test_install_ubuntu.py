@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -77,14 +77,32 @@ def list_stand_ins(stack: StackFacts) -> list[TinyPackage]:
     return made
 
 
-def sign_repository(machine: Machine, place: Path) -> Path:
+def sign_repository(machine: Machine, place: Path, *, late_days: int = 0) -> Path:
     """`InRelease` of the machine's repository, and the key beside it."""
     folder = machine.repository
-    release = render_release((folder / "Packages").read_bytes(), architecture="amd64", at=datetime.now(timezone.utc))
+    at = datetime.now(timezone.utc) - timedelta(days=late_days)
+    release = render_release((folder / "Packages").read_bytes(), architecture="amd64", at=at)
+    until = at + timedelta(days=1)
+    release += f"Valid-Until: {until:%a, %d %b %Y %H:%M:%S} UTC\n".encode() if late_days > 0 else b""
     with open_signer(LiveHost(), key_file=place / "key.asc") as signer:
         (folder / "InRelease").write_bytes(signer.sign_clear(release))
         (machine.root / "opt/key.gpg").write_bytes(signer.public)
     return machine.root / "opt/key.gpg"
+
+
+@pytest.mark.parametrize("late_days", [-3, 30])
+def test_a_clock_that_is_wrong(machine: Machine, tmp_path: Path, late_days: int) -> None:
+    """An archive brought by hand whose date is to come, or whose index has expired: its signature is what counts."""
+    machine.add_packages((TinyPackage("xpk-good"),))
+    key = sign_repository(machine, tmp_path, late_days=late_days)
+    stack = machine.write_stack('[[packages]]\nname = "xpk-good"\npurpose = "p"\nsource = "s"\n')
+    words = ("--stack", str(stack), "--source", "/opt/repository", "--source-key", "/opt/key.gpg")
+    assert machine.install_json("plan", *words)["changes"] == 4
+    assert len(machine.install_json("apply", *words, "--yes")["changes"]) == 4
+    machine.install("undo", "--yes")
+    with open_signer(LiveHost(), key_file=tmp_path / "other.asc") as other:
+        key.write_bytes(other.public)
+    assert "is not signed" in " ".join(machine.install_json("plan", *words, check=1)["blocked"])
 
 
 def test_from_a_signed_archive(machine: Machine, tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ def test_collectives_go_over_both(nodes: Nodes, tmp_path: Path) -> None:
     )
     assert named.returncode == 0, named.stderr
     measured = json.loads(named.stdout)["results"]
+    assert {tuple(row["devices"]) for row in measured} == {("node-a", "node-b")}
     assert ("latency", 1024, 9.31) in [(row["metric"], row["params"]["bytes"], row["value"]) for row in measured]
     for rank, node in enumerate(nodes.nodes):
         there = subprocess.run(node.enter("cat", f"{tmp_path}/rank-{rank}"), capture_output=True, text=True, check=True)
@@ -290,7 +291,7 @@ def await_joined(engines: tuple[DockerEngine, DockerEngine]) -> list[str]:
     then it is started again."""
     until = time.monotonic() + 150
     while "ready" not in (lines := engines[0].docker("logs", "xpukit-node0").splitlines()):
-        assert time.monotonic() < until, lines[-5:]
+        assert time.monotonic() < until, (lines[-5:], engines[1].docker("logs", "xpukit-node1").splitlines()[-20:])
         for index, engine in enumerate(engines):
             if engine.docker("inspect", "--format", "{{.State.Status}}", f"xpukit-node{index}") == "exited":
                 engine.docker("start", f"xpukit-node{index}")

@@ -30,7 +30,7 @@ from xpukit.serve.forms.container import list_containers
 from xpukit.serve.plan_types import Plan
 
 pytestmark = pytest.mark.live
-ENVIRONMENT = {**os.environ, "SERVER_KEY": "a$b c"}
+ENVIRONMENT = {**os.environ, "SERVER_KEY": "a$b c", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 STUB = "xpukit-test/vllm:1"
 # Says what it was given, and stays until it is stopped.
 STUB_SCRIPT = r"""#!/bin/bash
@@ -444,6 +444,18 @@ def two_machines() -> Iterator[tuple[str, str]]:
             run("ip", "netns", "del", name)
 
 
+def check_a_stranger_is_refused(namespace: str, rays: Path) -> None:
+    """Ray's ports are open to the other machine; who has no token can still do nothing there."""
+    asked = "import ray; ray.init(address='10.0.0.1:6379', logging_level='ERROR')"
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "RAY_USAGE_STATS_ENABLED": "0"}
+    ran = subprocess.run(
+        ["ip", "netns", "exec", namespace, str(rays / "python3"), "-c", asked],
+        env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode != 0
+    assert "AuthenticationError" in ran.stderr, ran.stderr[-2000:]
+
+
 @pytest.mark.slow
 def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path: Path) -> None:
     """Worker first: it waits for the head; the engine starts when both are there, and tear-down ends all."""
@@ -484,6 +496,7 @@ def test_ray_scripts_join_real_machines(two_machines: tuple[str, str], tmp_path:
         text = log.read_text(encoding="utf-8")
         assert "joined 2" in text
         assert "env VLLM_HOST_IP=10.0.0.1" in text
+        check_a_stranger_is_refused(two_machines[1], rays)
         assert run("bash", end, folder=tmp_path).returncode == 0
         for process in started:
             process.wait(timeout=60)

@@ -17,9 +17,10 @@ import pytest
 
 from tests.live.docker_engine import find_processes
 from xpukit.core.errors import InterruptedRunError
-from xpukit.core.machine import Machine
+from xpukit.core.machine import Device, Machine
 from xpukit.core.measurement import Job, Method, Target
 from xpukit.evaluate.benchmark import Benchmark, Scope
+from xpukit.evaluate.error_counters import ErrorCounters
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.registry import list_benchmarks
 from xpukit.evaluate.result import Evaluation, Result
@@ -83,6 +84,7 @@ class Bench:
     def __init__(self, path: Path, host: Host) -> None:
         self.path = path
         self.host = host
+        self.counters: ErrorCounters | None = None
 
     def plan(self, *names: str) -> RunPlan:
         chosen: list[Benchmark] = [b for b in TOOLS if not names or b.name in names]
@@ -130,6 +132,7 @@ class Bench:
             read_conditions=dict,
             read_state=dict,
             observer=self.observer,
+            counters=self.counters,
         ).run()
 
 
@@ -355,6 +358,25 @@ def test_health_and_sycl_are_rows(bench: Callable[..., Bench]) -> None:
     assert (warm.verdict, warm.reason) == ("warn", "warning: A sensor is warm.")
     assert find(evaluation, "diag", FIRST, component="GPU").verdict == "pass"
     assert find(evaluation, "visible").note == "SYCL sees 2 GPUs over Level Zero, 2 are measured"
+    assert evaluation.verdict == "warn"
+
+
+def test_xpu_smi_says_how_pairs_are_wired_and_what_was_counted(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XPUKIT_STAND_IN_COUNT", str(tmp_path / "asked"))
+    made = bench()
+    devices = tuple(
+        Device(index=i, bdf=bdf, vendor_id="8086", device_id="e211", name="B60", known=True, xpu_smi_index=i)
+        for i, bdf in enumerate((FIRST, SECOND))
+    )
+    made.counters = ErrorCounters(made.host, Machine(devices=devices), (FIRST, SECOND))
+    evaluation = made.run("xpu_smi_topology", "sycl_ls")
+    assert find(evaluation, "wiring", FIRST, SECOND).note.startswith("NODE: PCIe within one NUMA node (xpu-smi 1.x ")
+    assert [row.verdict for row in evaluation.results if row.metric == "errors" and not row.params] == ["pass", "warn"]
+    grown = find(evaluation, "errors", SECOND, counter="memory_errors_correctable")
+    assert (grown.value, grown.reason.partition(" during")[0]) == (1.0, "1 corrected errors in the device's memory")
+    assert evaluation.conditions["before"]["errors_counted"][SECOND]["memory_errors_correctable"] == 41
     assert evaluation.verdict == "warn"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ import typer
 from xpukit import __version__
 from xpukit.cli.commands import COMMANDS, add_command, add_name
 from xpukit.cli.session import Session, current_session, reset_session
-from xpukit.core.errors import ExitCode, UnrecordedQuestionError, XpukitError
+from xpukit.core.errors import ExitCode, OutputError, UnrecordedQuestionError, XpukitError
 from xpukit.host.terminal import is_completing
+
+# Files name themselves in their errors; these, of no file, are those of standard output.
+_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def _print_version(value: bool) -> None:
@@ -93,6 +97,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return int(ExitCode.OK)
+    except OSError as err:  # what was still in the buffer
+        return _report_lost_output(session, err)
     return code
 
 
@@ -127,10 +133,20 @@ def _invoke(session: Session, argv: list[str]) -> int:
                 session.say(format_message())
                 return int(ExitCode.USAGE)
             return _report(session, "UsageError", format_message(), _hint_usage(err), ExitCode.USAGE)
+        if isinstance(err, OSError) and err.errno in _LOST_OUTPUT and err.filename is None:
+            return _report_lost_output(session, err)
         # A defect of ours: say so, with the way to report it.
         text = f"internal error: {type(err).__name__}: {err}"
         hint = "this is a defect in xpukit: run again with --debug and report what it prints"
         return _report(session, "InternalError", text, hint, ExitCode.EXTERNAL_FAILURE)
+
+
+def _report_lost_output(session: Session, err: OSError) -> int:
+    _silence_stdout()
+    text = f"standard output cannot be written: {err.strerror or err}"
+    return _report(
+        session, "OutputError", text, "free space where it goes, or send it elsewhere", OutputError.exit_code
+    )
 
 
 def _hint_usage(err: Exception) -> str:
@@ -139,9 +155,9 @@ def _hint_usage(err: Exception) -> str:
 
 
 def _report(session: Session, kind: str, message: str, hint: str, code: ExitCode) -> int:
-    session.say(f"xpukit: {message}")
+    session.say(f"xpukit: {_show(message)}")
     if hint:
-        session.say(f"  next: {hint}")
+        session.say(f"  next: {_show(hint)}")
     if session.json:
         from xpukit.core.json_document import build_document
 
@@ -150,8 +166,13 @@ def _report(session: Session, kind: str, message: str, hint: str, code: ExitCode
     return int(code)
 
 
+def _show(text: str) -> str:
+    """What a server or a file said may hold orders to the terminal: they are shown, not obeyed."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 def _silence_stdout() -> None:
-    """The reader went away (`| head`): nothing more to say, and no complaint at interpreter exit."""
+    """The reader went away (`| head`) or the disk is full: nothing more to say, no complaint at interpreter exit."""
     import io
 
     sys.stdout = io.TextIOWrapper(io.BytesIO())

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from xpukit.cli.bench_options import (
-    ApiOption,
-    FormOption,
-    KeyOption,
-    ModelDirOption,
-    ModelOption,
-    NameOption,
-    OutOption,
-    PlanOption,
-    ReadyOption,
-    ResumeOption,
-    ServeOption,
-    UrlOption,
-    check_source,
-    choose_directory,
-    read_api,
-    read_key,
-)
+from xpukit.cli.bench_server import AskedServer, takes_server
 from xpukit.cli.session import JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, UsageError, XpukitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xpukit.cli.bench_engine import RunningEngine, StartChoice
+    from xpukit.cli.bench_engine import RunningEngine
+    from xpukit.cli.bench_server import Server
     from xpukit.operate.context.needle import NeedleAsker
     from xpukit.operate.context.search import Bounds, ContextReport, Try
     from xpukit.operate.ready.endpoint import Ask, Endpoint
@@ -42,16 +25,11 @@ if TYPE_CHECKING:
 HELP = "Find the longest request that really serves: start, read the log, adjust, verify by a long request."
 
 
+@takes_server
 def bench_context(
+    *,
     json: JsonOption = False,
-    url: UrlOption = "",
-    serve: ServeOption = "",
-    plan_file: PlanOption = None,
-    form: FormOption = "shell",
-    name: NameOption = "xpukit-bench",
-    model_dir: ModelDirOption = None,
-    ready_s: ReadyOption = None,
-    model: ModelOption = "",
+    server: AskedServer,
     first: Annotated[str, typer.Option("--first", metavar="TOKENS", help="Tried first. [what is planned]")] = "",
     lowest: Annotated[str, typer.Option("--lowest", metavar="TOKENS", help="Not below. [1024]")] = "",
     highest: Annotated[
@@ -61,19 +39,15 @@ def bench_context(
         float | None, typer.Option("--precision", min=0.001, max=1.0, metavar="SHARE", help="Of the length. [0.03]")
     ] = None,
     tries: Annotated[int | None, typer.Option("--tries", min=1, max=100, help="At most. [10]")] = None,
-    api: ApiOption = "chat",
-    api_key_env: KeyOption = "",
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For one request. [900]")
     ] = None,
-    out: OutOption = None,
-    resume: ResumeOption = False,
 ) -> int:
     """Search, print."""
     session = current_session()
     session.take(json=json)
     session.require_live("bench context")
-    from xpukit.cli.bench_engine import StartChoice, choose_plan
+    from xpukit.cli.bench_engine import choose_plan
     from xpukit.cli.serve_options import parse_tokens
     from xpukit.cli.serve_retry import read_context
     from xpukit.core.json_document import build_document
@@ -81,10 +55,8 @@ def bench_context(
     from xpukit.operate.context.directory import ContextDirectory, ContextRecord
     from xpukit.operate.context.search import CONTEXT_SCHEMA, Bounds, search_context
 
-    spoken = read_api(api)
-    place = choose_directory("context", out, resume=resume)
-    check_source(url, serve, plan_file)
-    key = read_key(session, api_key_env)
+    given = server.read(session, "context")
+    place, url = given.place, server.url
     bounds = Bounds(
         first=parse_tokens(first) if first else 0,
         lowest=parse_tokens(lowest) if lowest else int(find_limit("context_lowest")),
@@ -93,23 +65,22 @@ def bench_context(
         most_tries=tries or int(find_limit("context_tries")),
     )
     if url:
-        asker, endpoint = _open_endpoint(url, key, model, spoken, timeout)
+        asker, endpoint = _open_endpoint(url, given.key, server.model, given.api, timeout)
         bounds = _bound_endpoint(bounds, endpoint, asker)
         what, attempt = endpoint.url, _ask_endpoint(session, asker)
     else:
-        choice = StartChoice(form=form, name=name, models=tuple(model_dir or ()), ready_s=ready_s)
-        plan = choose_plan(session, serve, plan_file, place / "plan", choice=choice)
+        plan = choose_plan(session, server.serve, server.plan_file, place / "plan", choice=given.choice)
         planned = read_context(plan)
         if planned is None:
             raise UsageError("the plan names no longest request", hint="plan it with --context N")
         bounds = msgspec.structs.replace(bounds, first=bounds.first or planned)
-        what = f"{plan.model.id or plan.model.asked} on {plan.engine.name} {plan.engine.version}, {choice.form}"
-        attempt = _start_each(session, plan, place, choice, key, spoken, timeout)
+        what = f"{plan.model.id or plan.model.asked} on {plan.engine.name} {plan.engine.version}, {server.form}"
+        attempt = _start_each(session, plan, given, timeout)
     if bounds.highest is not None and bounds.lowest > bounds.highest:
         raise UsageError(
             f"nothing lies between {bounds.lowest} and {bounds.highest} tokens", hint="--lowest, --highest"
         )
-    directory = ContextDirectory.open(place, ContextRecord(what=what, bounds=bounds), resume=resume)
+    directory = ContextDirectory.open(place, ContextRecord(what=what, bounds=bounds), resume=server.resume)
 
     def look(tokens: int) -> Try | None:
         session.say(f"{tokens} tokens:")
@@ -179,27 +150,26 @@ def _ask_endpoint(session: Session, asker: NeedleAsker) -> Callable[[int], Try]:
     return attempt
 
 
-def _start_each(
-    session: Session, plan: Plan, place: Path, choice: StartChoice, key: str, api: Api, timeout_s: float | None
-) -> Callable[[int], Try]:
+def _start_each(session: Session, plan: Plan, given: Server, timeout_s: float | None) -> Callable[[int], Try]:
     from xpukit.cli.bench_engine import start_engine
     from xpukit.cli.serve_retry import set_context
     from xpukit.operate.context.started import describe_start
 
     def attempt(tokens: int) -> Try:
-        with start_engine(session, set_context(plan, tokens), place / "tries" / str(tokens), choice, key=key) as engine:
+        place = given.place / "tries" / str(tokens)
+        with start_engine(session, set_context(plan, tokens), place, given.choice, key=given.key) as engine:
             found = describe_start(engine.attempt, tokens, log=str(engine.log))
-            return found if found is not None else _verify(session, engine, tokens, key, api, timeout_s)
+            return found if found is not None else _verify(session, engine, tokens, given, timeout_s)
 
     return attempt
 
 
-def _verify(session: Session, engine: RunningEngine, tokens: int, key: str, api: Api, timeout_s: float | None) -> Try:
+def _verify(session: Session, engine: RunningEngine, tokens: int, given: Server, timeout_s: float | None) -> Try:
     from xpukit.operate.context.started import read_room
     from xpukit.operate.context.verify import verify_context
 
     try:
-        asker, endpoint = _open_endpoint(engine.url, key, "", api, timeout_s)
+        asker, endpoint = _open_endpoint(engine.url, given.key, "", given.api, timeout_s)
     except XpukitError as err:
         from xpukit.operate.context.search import Try
 

@@ -11,33 +11,18 @@ import msgspec
 import typer
 
 from xpukit.cli.bench_options import (
-    ApiOption,
     ArrivalOption,
     ConcurrencyOption,
     EosOption,
-    FormOption,
     InputOption,
-    KeyOption,
-    ModelDirOption,
-    ModelOption,
-    NameOption,
-    OutOption,
     OutputOption,
-    PlanOption,
     PrefixOption,
     RateOption,
-    ReadyOption,
-    ResumeOption,
-    ServeOption,
     TimeoutOption,
-    UrlOption,
-    check_source,
-    choose_directory,
     choose_load,
     cross_loads,
-    read_api,
-    read_key,
 )
+from xpukit.cli.bench_server import AskedServer, takes_server
 from xpukit.cli.session import JsonOption, Session, current_session
 from xpukit.core.errors import ExitCode, UsageError
 from xpukit.core.units import format_bytes, format_number
@@ -58,20 +43,15 @@ _DEFAULT_ROUNDS = 20
 _METRICS_TIMEOUT_S = 5.0
 
 
+@takes_server
 def bench_stress(
+    *,
     matrix_file: Annotated[
         Path | None,
         typer.Argument(metavar="[MATRIX]", help="A TOML or YAML file of loads, taken in turn.", show_default=False),
     ] = None,
     json: JsonOption = False,
-    url: UrlOption = "",
-    serve: ServeOption = "",
-    plan_file: PlanOption = None,
-    form: FormOption = "shell",
-    name: NameOption = "xpukit-bench",
-    model_dir: ModelDirOption = None,
-    ready_s: ReadyOption = None,
-    model: ModelOption = "",
+    server: AskedServer,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="At most. [20 where no --hours]")] = None,
     hours: Annotated[float | None, typer.Option("--hours", min=0.001, help="At most, in all.")] = None,
     scenario: Annotated[
@@ -105,18 +85,14 @@ def bench_stress(
         int | None, typer.Option("--pid", min=1, help="Watch the memory of this process and its children.")
     ] = None,
     gpus: Annotated[bool, typer.Option("--gpus/--no-gpus", help="Watch this machine's GPUs.")] = True,
-    api: ApiOption = "chat",
-    api_key_env: KeyOption = "",
     ignore_eos: EosOption = True,
     timeout: TimeoutOption = 600.0,
-    out: OutOption = None,
-    resume: ResumeOption = False,
 ) -> int:
     """Plan, run, print."""
     session = current_session()
     session.take(json=json)
     session.require_live("bench stress")
-    from xpukit.cli.bench_engine import StartChoice, choose_plan, require_ready, start_engine
+    from xpukit.cli.bench_engine import choose_plan, require_ready, start_engine
     from xpukit.core.json_document import build_document, now_utc
     from xpukit.operate.bench.client import ClientSettings, find_model
     from xpukit.operate.bench.matrix import Model, list_points, load_matrix
@@ -125,10 +101,8 @@ def bench_stress(
     from xpukit.operate.stress.result import STRESS_SCHEMA
     from xpukit.operate.stress.run import Bound, StressRun
 
-    spoken = read_api(api)
-    place = choose_directory("stress", out, resume=resume)
-    check_source(url, serve, plan_file)
-    key = read_key(session, api_key_env)
+    given = server.read(session, "stress")
+    place, url, key = given.place, server.url, given.key
     if matrix_file is not None:
         if scenario or input_len or output_len or rate is not None or concurrency:
             raise UsageError("the matrix holds the loads", hint="leave the file out, or the options of a load")
@@ -137,27 +111,26 @@ def bench_stress(
             raise UsageError("a stress run loads one server", hint="leave one [[model]] in the matrix")
     else:
         loads = [choose_load(one, input_len, output_len, requests, concurrency) for one in scenario or [""]]
-        matrix = cross_loads(loads, Model(name=model), rate=rate, arrival=arrival, shared_prefix=shared_prefix)
+        matrix = cross_loads(loads, Model(name=server.model), rate=rate, arrival=arrival, shared_prefix=shared_prefix)
     points = tuple(_rename(point) for point in list_points(matrix))
     usual = default_rules()
     rules = Rules(
         baseline=baseline or usual.baseline, window=window or usual.window, errors=errors, tolerance=tolerance
     )
-    what = url or serve or str(plan_file)
+    what = url or server.serve or str(server.plan_file)
     record = StressRecord(created=now_utc(), url=what, points=points, rules=rules)
-    directory = StressDirectory.open(place, record, resume=resume)
+    directory = StressDirectory.open(place, record, resume=server.resume)
     with contextlib.ExitStack() as stack:
         engine = None
         if not url:
-            choice = StartChoice(form=form, name=name, models=tuple(model_dir or ()), ready_s=ready_s)
-            plan = choose_plan(session, serve, plan_file, place / "engine", choice=choice)
-            engine = stack.enter_context(start_engine(session, plan, place / "engine", choice, key=key))
+            plan = choose_plan(session, server.serve, server.plan_file, place / "engine", choice=given.choice)
+            engine = stack.enter_context(start_engine(session, plan, place / "engine", given.choice, key=key))
             require_ready(engine)
             url = engine.url
         settings = ClientSettings(
             url=url,
             model=points[0].model.served_name or points[0].model.name or find_model(url, key),
-            api=spoken,
+            api=given.api,
             api_key=key,
             ignore_eos=ignore_eos,
             warmup=matrix.warmup,

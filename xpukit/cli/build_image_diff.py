@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -24,7 +23,7 @@ _MOST_SHOWN = 60
 
 
 def build_image_diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="Image, build directory, or SBOM file (CycloneDX JSON).")],
+    before: Annotated[str, typer.Argument(metavar="A", help="Image, build directory, or SBOM file (CycloneDX, SPDX).")],
     after: Annotated[str, typer.Argument(metavar="B", help="The same; what changed from A to B.")],
     json: JsonOption = False,
 ) -> int:
@@ -70,15 +69,16 @@ def _load_directory(path: Path) -> tuple[Inventory, EngineFlags | None]:
 def _load_file(path: Path) -> tuple[Inventory, EngineFlags | None]:
     from xpukit.images.inventory import SCHEMA as INVENTORY_SCHEMA
     from xpukit.images.inventory import Inventory
-    from xpukit.images.sbom import parse_sbom
+    from xpukit.images.sbom_read import load_document, parse_sbom
 
     try:
-        document = json_module.loads(path.read_bytes())
-    except (OSError, *BAD_JSON) as err:
-        raise BadFactsError(f"{path}: {err}", hint="an inventory or an SBOM in JSON is expected") from err
-    if isinstance(document, dict) and document.get("schema") == INVENTORY_SCHEMA:
+        content = path.read_bytes()
+    except OSError as err:
+        raise BadFactsError(f"{path}: {err.strerror or err}", hint="check the path and its permissions") from err
+    document = load_document(content, name=str(path))
+    if document.get("schema") == INVENTORY_SCHEMA:
         return _decode(path, Inventory), None
-    return parse_sbom(document if isinstance(document, dict) else {}, name=str(path)), None
+    return parse_sbom(document, name=str(path)), None
 
 
 def _decode(path: Path, kind: type[T]) -> T:

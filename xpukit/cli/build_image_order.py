@@ -85,6 +85,11 @@ def check_order(order: ImageOrder) -> None:
         raise UsageError(f"--builder {order.builder}: no such builder", hint=f"{meant}one of {', '.join(_BUILDERS)}")
     if order.lock is not None and order.wheelhouse is not None:
         raise UsageError("--lock names its own wheels; leave out --wheelhouse", hint="they lie beside the lock")
+    if order.apt_repo:
+        from xpukit.images.settings import refuse_secret
+
+        hint = "an address without a password, or a folder: --apt-repo DIR"
+        refuse_secret("its address", order.apt_repo, source="--apt-repo", hint=hint)
     for tag in order.tags:
         if tag.endswith(":latest"):
             raise UsageError(f"--tag {tag}: latest says nothing about what is inside", hint="name a version")
@@ -93,7 +98,7 @@ def check_order(order: ImageOrder) -> None:
 def resolve_order(session: Session, order: ImageOrder) -> ResolvedOrder:
     """Load the recipe and settle its settings, asking for them where that is wanted. Raises UsageError."""
     from xpukit.images.prompt import ask_settings, ask_variant, write_command
-    from xpukit.images.settings import check_value, resolve_settings
+    from xpukit.images.settings import check_value, refuse_secret, resolve_settings
 
     recipe = load_recipe(order.recipe)
     if order.interactive and recipe.variants and not order.variant:
@@ -101,6 +106,7 @@ def resolve_order(session: Session, order: ImageOrder) -> ResolvedOrder:
     settings = resolve_settings(recipe, variant=order.variant, file=order.settings_file, given=order.given)
     if order.base_image and "base_image" in settings:
         setting = recipe.settings["base_image"]
+        refuse_secret("base_image", order.base_image, source="--base-image")
         settings["base_image"] = check_value(setting, "base_image", order.base_image, source="--base-image")
     if order.interactive:
         settings = ask_settings(recipe, settings, read_line=_read_line, say=session.say)

@@ -42,9 +42,10 @@ def print_recipes(session: Session) -> int:
 def show_recipe(session: Session, name: str) -> int:
     """Everything that a recipe says about itself."""
     from xpukit.facts.recipes import load_recipe
-    from xpukit.images.settings import describe_allowed, write_value
+    from xpukit.images.settings import describe_allowed, resolve_settings, write_value
 
     recipe = load_recipe(name)
+    resolve_settings(recipe)  # a default that is not allowed is a mistake of the recipe
     if session.json:
         return _print_document(session, [recipe])
     color = session.color

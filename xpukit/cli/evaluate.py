@@ -171,10 +171,12 @@ def _run(
     csv: CsvWish | None,
 ) -> int:
     from xpukit.cli.evaluate_advice import advise_install_steps
+    from xpukit.cli.evaluate_lock import hold_run
     from xpukit.cli.evaluate_progress import TerminalObserver
     from xpukit.cli.evaluate_tuning import tune_machine
     from xpukit.evaluate.benchmark import Scope
     from xpukit.evaluate.engines import choose_benchmarks
+    from xpukit.evaluate.error_counters import ErrorCounters
     from xpukit.evaluate.gpu_users import UserLookout, find_gpu_users
     from xpukit.evaluate.limits import gather_limits
     from xpukit.evaluate.reference import ReferenceBook, pci_id_of
@@ -222,7 +224,11 @@ def _run(
         directory.write_json("probe.json", build_document("xpukit.probe/1", host.identity().hostname, machine))
     session.say(f"measuring {', '.join(f'{t.label} ({t.name})' for t in targets)} into {directory.path}")
     smi = SmiState(host, machine, lambda: read_device_state(host, users=False))
-    with tune_machine(session, machine, enabled=tune), TerminalObserver(session) as observer:
+    with (
+        hold_run(directory.path),
+        tune_machine(session, machine, enabled=tune),
+        TerminalObserver(session) as observer,
+    ):
         evaluation = Evaluator(
             host=host,
             directory=directory,
@@ -237,6 +243,7 @@ def _run(
             read_state=smi.read,
             observer=observer,
             lookout=UserLookout(lambda: find_gpu_users(host, machine)),
+            counters=ErrorCounters(host, machine, [target.bdf for target in targets if target.kind == "gpu"]),
         ).run()
     written = write_reports(directory, evaluation, machine, host.identity().hostname, topology_svg=draw_svg(machine))
     return _conclude(session, directory, evaluation, written, options, csv)
@@ -357,6 +364,7 @@ def _print_plan(session: Session, plan: Any) -> int:
                 for planned in plan.jobs
             ],
             "skips": [skip for _, skip in plan.skips],
+            "left_out": plan.left_out,
         }
         session.print_json(build_document("xpukit.evaluate-plan/1", "", body))
         return int(ExitCode.OK)
@@ -366,4 +374,6 @@ def _print_plan(session: Session, plan: Any) -> int:
         print(f"    {settings} {shlex.join(planned.job.argv)} <<< {shlex.quote(planned.job.input.decode())}")
     about = describe_minutes(plan.estimate_s)
     print(f"{about} in all (an estimate); {len(plan.skips)} rows do not apply to this machine or are left out")
+    if plan.left_out:
+        print(plan.left_out)
     return int(ExitCode.OK)

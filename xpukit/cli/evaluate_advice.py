@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def name_install_command(stack: StackFacts | None, step: str, *, commands: Sequence[str] = ()) -> str:
     """'sudo xpukit install apply --with level-zero-tests'; "" where the machine's stack does not have it.
 
-    `step`: a package or option, "groups" or "kernel", which count where one of `commands` does the same.
+    `step`: a package or option, "groups" or "kernel", which count where one of `commands` does the same, or "firmware".
     """
     if stack is None or not step:
         return ""
@@ -24,6 +24,12 @@ def name_install_command(stack: StackFacts | None, step: str, *, commands: Seque
     if step == "groups":
         same = bool(stack.groups) and any("usermod" in command.split() for command in commands)
         return "sudo xpukit install apply" if same else ""
+    if step == "firmware":
+        # A package of the stack where `commands` install the same; else the folder that has the stack's files.
+        words = {word for command in commands for word in command.split()}
+        if any(row.firmware and row.name in words for row in stack.packages):
+            return "sudo xpukit install apply"
+        return "sudo xpukit install apply --source DIR (DIR/firmware has the files)" if stack.firmware else ""
     if step in {option.name for option in stack.options}:
         return f"sudo xpukit install apply --with {step}"
     if step in {row.name for row in stack.packages if not row.option}:

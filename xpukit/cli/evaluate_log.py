@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from xpukit.evaluate.log import LogSource
     from xpukit.evaluate.reference import Limits
     from xpukit.evaluate.result import Evaluation
+
+# More than any of the tools prints; what never ends (/dev/zero) must not fill the memory.
+_LIMIT_BYTES = 256 << 20
 
 
 def judge_log_files(
@@ -73,19 +77,32 @@ def judge_log_files(
 
 
 def _read_source(path: Path, place: int, paths: Sequence[Path]) -> LogSource:
-    from xpukit.evaluate.log import LogSource
-
     if str(path) == "-":
         if any(str(other) == "-" for other in paths[:place]):
             raise UsageError("--log - was given twice", hint="standard input can be read once")
-        return LogSource(name="standard input", text=sys.stdin.buffer.read().decode("utf-8", errors="replace"))
+        return _make_source("standard input", sys.stdin.buffer.read(_LIMIT_BYTES + 1))
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_LIMIT_BYTES + 1)
     except OSError as err:
         raise UsageError(
             f"--log {path}: {err.strerror or err}", hint="name a text file, or - for standard input"
         ) from err
-    return LogSource(name=str(path), text=raw.decode("utf-8", errors="replace"))
+    return _make_source(str(path), raw)
+
+
+def _make_source(name: str, raw: bytes) -> LogSource:
+    from xpukit.evaluate.log import LogSource
+    from xpukit.evaluate.log_text import decode_log, find_packing, strip_prefixes
+
+    packed, command = find_packing(raw)
+    if packed:
+        hint = f"{command} {shlex.quote(name)} | xpukit evaluate --log -"
+        raise UsageError(f"--log {name}: is compressed ({packed})", hint=hint)
+    if len(raw) > _LIMIT_BYTES:
+        raise UsageError(f"--log {name}: longer than {_LIMIT_BYTES >> 20} MiB", hint="give the part that tools printed")
+    text, remarks = strip_prefixes(decode_log(raw))
+    return LogSource(name=name, text=text, remarks=remarks)
 
 
 def _look_at_recording(session: Session) -> tuple[Machine | None, tuple[Target, ...], Limits | None, str]:
@@ -113,8 +130,9 @@ def _say_what_was_found(session: Session, evaluation: Evaluation) -> None:
             session.say(f"  and {len(job.notes) - 3} more (-v shows them)")
     if not evaluation.jobs:
         session.warn("no output of a tool that is known was found")
-    for remark in (*evaluation.conditions.get("assumed", ()), *evaluation.conditions.get("outside", ())):
-        session.say(f"  {remark}")
+    for kind in ("assumed", "errors_counted", "outside"):
+        for remark in evaluation.conditions.get(kind, ()):
+            session.say(f"  {remark}")
     if any(device.kind == "gpu" and not device.device_id for device in evaluation.devices):
         session.say(
             "the log does not say which GPU it is of: give --device 8086:e211 (lspci -nn) to judge by references"

@@ -162,6 +162,8 @@ class _Teller:
         """Say what happened."""
         if event.event == "cluster":
             self._session.say(f"Ray {event.ray} at {event.address}")
+        elif event.event == "swept":
+            self._session.say(f"took away {event.folder}: a run that was killed had left it")
         elif event.event == "running" and self._session.verbose:
             self._session.say(f"{event.host} ({event.address}): running")
         if record is None:

@@ -85,13 +85,16 @@ def collectives(
         )
     per_host = ranks or (fewest if chosen != "cpu" else 1)
     device = interface or find_interface(host, reached[0].client)
-    launcher, environment = _build_launcher(host, settings, asked, mpiexec, per_host, device)
+    launcher, environment, input_to_all = _build_launcher(host, settings, asked, mpiexec, per_host, device)
     directory = _open_directory(out, suite, only or [])
     session.say(f"{len(asked)} hosts x {per_host} ranks, {chosen}, into {directory.path}")
     if program:
         from xpukit.cli.fleet_program import run_program
 
-        return run_program(session, directory, program, launcher, environment, mode=chosen, limit_s=timeout or 600.0)
+        return run_program(
+            session, directory, program, launcher, environment,
+            hosts=tuple(one.name for one in asked), ranks_per_host=per_host, mode=chosen, limit_s=timeout or 600.0,
+        )  # fmt: skip
     import msgspec
 
     from xpukit.core.json_document import build_document, now_utc
@@ -109,6 +112,7 @@ def collectives(
         libraries=str(Path(python).parent.parent / "lib") if python else str(find_library_dir()),
         launcher=launcher,
         environment=environment,
+        input_to_all=input_to_all,
     )
     job = plan_hosts_job(plan, load_suite(suite), collectives=only or (), sizes=size or ())
     if timeout:
@@ -150,10 +154,15 @@ def _refuse_absent(reached: tuple[Reached, ...]) -> None:
 
 def _build_launcher(
     host: Host, settings: SshSettings, hosts: tuple[FleetHost, ...], named: str, per_host: int, device: str
-) -> tuple[tuple[str, ...], dict[str, str]]:
+) -> tuple[tuple[str, ...], dict[str, str], bool]:
     from xpukit.host.native.libraries import INSTALL_HINT, find_library_dir
     from xpukit.host.native.mpi import locate_mpiexec
-    from xpukit.host.native.mpi_hosts import build_hosts_environment, build_hosts_launcher, read_flavour
+    from xpukit.host.native.mpi_hosts import (
+        build_hosts_environment,
+        build_hosts_launcher,
+        gives_input_to_all,
+        read_flavour,
+    )
 
     program = named or str(locate_mpiexec(find_library_dir()))
     flavour: Flavour = "intel"
@@ -168,7 +177,7 @@ def _build_launcher(
     elif not host.exists(program):
         raise CouldNotJudgeError("no mpiexec (impi-rt) beside this xpukit", hint=INSTALL_HINT)
     launcher = build_hosts_launcher(program, flavour, [one.ssh for one in hosts], per_host, interface=device)
-    return launcher, build_hosts_environment(settings.argv)
+    return launcher, build_hosts_environment(settings.argv), gives_input_to_all(flavour)
 
 
 def _open_directory(out: Path | None, suite: str, only: list[str]) -> RunDirectory:

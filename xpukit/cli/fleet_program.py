@@ -19,12 +19,15 @@ def run_program(
     launcher: tuple[str, ...],
     environment: dict[str, str],
     *,
+    hosts: tuple[str, ...],
+    ranks_per_host: int,
     mode: str,
     limit_s: float,
 ) -> int:
     """Run it, keep all it says in the directory's logs, judge its tables."""
     from xpukit.cli.fleet_collectives import conclude
     from xpukit.core.json_document import build_document, now_utc
+    from xpukit.core.measurement import Target
     from xpukit.evaluate.log import LogSource, judge_logs
     from xpukit.evaluate.run import SCHEMA
     from xpukit.facts.suites import load_suite
@@ -45,8 +48,14 @@ def run_program(
     started = now_utc()
     ran = host.run(argv, timeout_s=limit_s, env={**own, **access, **environment}, log=log)
     text = f"CCL_TOPO_P2P_ACCESS={access['CCL_TOPO_P2P_ACCESS']}\n{ran.text}" if access else ran.text
+    # Hydra fills a host before the next one: rank 0 to N-1 on the first, and so on.
+    names = [f"{one}/{local}" if ranks_per_host > 1 else one for one in hosts for local in range(ranks_per_host)]
     evaluation = judge_logs(
-        [LogSource(name=str(log), text=text)], rows=(), settings=load_suite("quick").judge, started=started
+        [LogSource(name=str(log), text=text)],
+        rows=(),
+        settings=load_suite("quick").judge,
+        targets=[Target(label=name, kind="gpu", name="a rank") for name in names],
+        started=started,
     )
     directory.write_json("results.json", build_document(SCHEMA, host.identity().hostname, evaluation))
     if not ran.ok:

@@ -77,7 +77,10 @@ def plan(
     session = current_session()
     session.take(json=json, source=source_bundle)
     if list_:
-        return _list_stacks(session)
+        from xpukit.cli.install_tables import print_stacks
+
+        print_stacks()
+        return int(ExitCode.OK)
     site = open_site(session, root)
     refuse_mixed(bundle, stack, set_, source, fingerprint or key)
     with contextlib.ExitStack() as stack_of_bundle:
@@ -157,6 +160,7 @@ def apply(
 def apply_scene(session: Session, scene: Scene, *, yes: bool) -> int:
     """Show the plan, ask, apply, look at the result; also what `--bundle` ends in."""
     from xpukit.cli.install_progress import SpokenReporter
+    from xpukit.cli.install_tables import count_changes
     from xpukit.core.json_document import build_document
     from xpukit.install.apply import apply_stack
     from xpukit.install.documents import APPLY_SCHEMA, view_outcome
@@ -185,7 +189,7 @@ def apply_scene(session: Session, scene: Scene, *, yes: bool) -> int:
         host = scene.site.host.identity().hostname
         session.print_json(build_document(APPLY_SCHEMA, host, view_outcome(scene.stack.name, scene.site, outcome)))
     else:
-        print(f"{len(outcome.changes)} changes made" if outcome.changes else "nothing to change")
+        print(f"{count_changes(len(outcome.changes))} made" if outcome.changes else "nothing to change")
         for why in outcome.reboot:
             print(f"reboot needed: {why}")
         print(f"log: {outcome.log}")
@@ -209,6 +213,7 @@ def undo(
     session.take(json=json)
     site = open_site(session, root, change=True)
     from xpukit.cli.install_progress import SpokenReporter
+    from xpukit.cli.install_tables import count_changes
     from xpukit.core.json_document import build_document
     from xpukit.install.bundle.open import remove_unpacked
     from xpukit.install.documents import UNDO_SCHEMA, view_undo
@@ -221,7 +226,9 @@ def undo(
                 "undo changes the machine and nobody can be asked", hint="look at `status`, then give --yes"
             )
         status = read_status(site)
-        if status.entries and not typer.confirm(f"Take back {len(status.entries)} changes?", default=False, err=True):
+        if status.entries and not typer.confirm(
+            f"Take back {count_changes(len(status.entries))}?", default=False, err=True
+        ):
             session.say("nothing was changed")
             return int(ExitCode.OK)
     done = undo_stack(site, SpokenReporter(session), force=force, lock_wait_s=lock_wait, pid=os.getpid())
@@ -236,7 +243,7 @@ def undo(
         session.say("nothing was touched; --force goes on all the same")
     else:
         count = len(done.outcome.changes) if done.outcome else 0
-        print(f"{count} changes taken back" if count else "nothing is in force: nothing to take back")
+        print(f"{count_changes(count)} taken back" if count else "nothing is in force: nothing to take back")
     return int(ExitCode.JUDGED_FAILING if done.refused else ExitCode.OK)
 
 
@@ -323,18 +330,6 @@ def _show_plan(session: Session, scene: Scene, document: PlanDocument, *, always
         from xpukit.cli.install_tables import print_plan
 
         print_plan(document, color=session.color, verbose=bool(session.verbose))
-
-
-def _list_stacks(session: Session) -> int:
-    from xpukit.facts.stacks import load_stacks
-
-    for stack in load_stacks():
-        print(f"{stack.name}: {stack.summary}")
-        for option in stack.options:
-            print(f"    --with {option.name}: {option.summary}")
-        if stack.kernel:
-            print(f"    --with kernel: the kernel too ({stack.kernel.package}): {stack.kernel.why}")
-    return int(ExitCode.OK)
 
 
 def _say_what_is_seen(scene: Scene) -> None:

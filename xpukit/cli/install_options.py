@@ -102,6 +102,8 @@ def make_scene(
     from xpukit.install.detect import detect_stack
     from xpukit.install.step import Options, Scene
 
+    if any(not name.strip() for name in users):
+        raise UsageError("--user: the name is empty", hint="name a user, or leave --user out")
     exported = _read_set(install_set)
     name = stack or (exported.stack if exported else None)
     facts = get_stack(name) if name else detect_stack(site)

@@ -21,6 +21,9 @@ class SpokenReporter(Reporter):
     def begin_step(self, step: Step, plan: StepPlan) -> None:
         if plan.blocked:
             return
+        for finding in plan.findings:
+            if finding.severity != "info":
+                self._session.say(f"{step.name}: {finding.severity}: {finding.summary}")
         for item in plan.unchecked:
             self._session.say(f"{step.name}: not known: {item.why}")
         if plan.unchecked and not plan.changes:

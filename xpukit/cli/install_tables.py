@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpukit.cli.render import make_console, print_findings, print_table
+from xpukit.facts.stacks import load_stacks
 from xpukit.install.documents import ChangeView, PlanDocument
 from xpukit.install.status import Status
 
@@ -44,11 +45,16 @@ def print_plan(document: PlanDocument, *, color: bool, verbose: bool) -> None:
 
 def _sum_up(document: PlanDocument) -> str:
     if document.blocked:
-        return f"cannot be applied: {len(document.blocked)} reasons: {'; '.join(document.blocked)}"
+        return f"cannot be applied: {'; '.join(document.blocked)}"
     if not document.changes:
         return "nothing to change"
     sizes = f": {_megabytes(document.download_bytes)} to fetch, {_megabytes(document.disk_bytes)} on the disk"
-    return f"{document.changes} changes{sizes if document.disk_bytes or document.download_bytes else ''}"
+    return f"{count_changes(document.changes)}{sizes if document.disk_bytes or document.download_bytes else ''}"
+
+
+def count_changes(count: int) -> str:
+    """ "1 change", "2 changes"."""
+    return f"{count} change{'s' if count != 1 else ''}"
 
 
 def _megabytes(size: int) -> str:
@@ -110,4 +116,16 @@ def print_status(status: Status, *, color: bool) -> None:
         console.print(f"{status.damaged_lines} lines of the journal are damaged and were passed over")
     if status.interrupted:
         console.print("the last run did not come to its end: run `install apply` again, or `install undo`")
-    console.print(f"{len(entries)} changes in force, {status.drift} drifted" if entries else "nothing is in force")
+    console.print(
+        f"{count_changes(len(entries))} in force, {status.drift} drifted" if entries else "nothing is in force"
+    )
+
+
+def print_stacks() -> None:
+    """The stacks and their options."""
+    for stack in load_stacks():
+        print(f"{stack.name}: {stack.summary}")
+        for option in stack.options:
+            print(f"    --with {option.name}: {option.summary}")
+        if stack.kernel:
+            print(f"    --with kernel: the kernel too ({stack.kernel.package}): {stack.kernel.why}")

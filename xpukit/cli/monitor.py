@@ -23,13 +23,22 @@ EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine", metavar="ENGINE=HOST:PORT", help="vllm= or sglang= and its address; repeatable."),
 ]
+BalancerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--balancer",
+        metavar="ENGINE=HOST:PORT",
+        help="vllm= or sglang= and the metrics' address of a balancer: its engines are followed; repeatable.",
+    ),
+]
 ListenOption = Annotated[
     str, typer.Option("--listen", metavar="ADDRESS", help="Grafana's address; Prometheus stays on loopback.")
 ]
 GrafanaPortOption = Annotated[int, typer.Option("--grafana-port", min=1, max=65535)]
 PrometheusPortOption = Annotated[int, typer.Option("--prometheus-port", min=1, max=65535)]
 RetentionOption = Annotated[int, typer.Option("--retention-days", min=1, max=3650)]
-ScrapeOption = Annotated[int, typer.Option("--scrape-interval-s", min=1, max=3600)]
+# Alerts look five minutes back, and need two scrapes in that time.
+ScrapeOption = Annotated[int, typer.Option("--scrape-interval-s", min=1, max=120)]
 SlaOption = Annotated[
     float, typer.Option("--ttft-sla-s", min=0.001, help="Alert when 95 % of first tokens take longer.")
 ]
@@ -46,6 +55,7 @@ def print_stack(
     directory: Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="Write all files there.")] = None,
     exporters: ExporterOption = None,
     engines: EngineOption = None,
+    balancers: BalancerOption = None,
     listen: ListenOption = "127.0.0.1",
     grafana_port: GrafanaPortOption = 3000,
     prometheus_port: PrometheusPortOption = 9090,
@@ -57,12 +67,13 @@ def print_stack(
     exporter_image: ExporterImageOption = "",
 ) -> int:
     """Write, start nothing."""
-    from xpukit.operate.monitor.compose import render_compose
+    from xpukit.operate.monitor.render import COMPOSE_FILE, render_files
     from xpukit.operate.monitor.settings import make_settings
 
     settings = make_settings(
         exporters=tuple(exporters or ()),
         engines=tuple(engines or ()),
+        balancers=tuple(balancers or ()),
         listen=listen,
         grafana_port=grafana_port,
         prometheus_port=prometheus_port,
@@ -73,9 +84,10 @@ def print_stack(
         grafana_image=grafana_image,
         exporter_image=exporter_image,
         owner=_find_owner(directory),
+        render_nodes=not exporter_image or _has_render_nodes(),
     )
     if directory is None:
-        print(render_compose(settings), end="")
+        print(next(file.text for file in render_files(settings) if file.path == COMPOSE_FILE), end="")
         current_session().say("with --dir DIR all files are written: rules, dashboards, data source, password")
     else:
         _write(directory, settings)
@@ -89,6 +101,7 @@ def up(
     ),
     exporters: ExporterOption = None,
     engines: EngineOption = None,
+    balancers: BalancerOption = None,
     listen: ListenOption = "127.0.0.1",
     grafana_port: GrafanaPortOption = 3000,
     prometheus_port: PrometheusPortOption = 9090,
@@ -107,6 +120,7 @@ def up(
     settings = make_settings(
         exporters=tuple(exporters or ()),
         engines=tuple(engines or ()),
+        balancers=tuple(balancers or ()),
         listen=listen,
         grafana_port=grafana_port,
         prometheus_port=prometheus_port,
@@ -117,6 +131,7 @@ def up(
         grafana_image=grafana_image,
         exporter_image=exporter_image,
         owner=_find_owner(directory),
+        render_nodes=not exporter_image or _has_render_nodes(),
     )
     password = _write(directory, settings)
     start_stack(session.open_host(), directory.resolve(), settings, session.say)
@@ -127,6 +142,11 @@ def up(
             f"the exporter runs on the host: xpukit exporter, or as a service: {directory / 'xpukit-exporter.service'}"
         )
     return int(ExitCode.OK)
+
+
+def _has_render_nodes() -> bool:
+    """Whether there is a /dev/dri: Docker starts no container that asks for one where there is none."""
+    return not current_session().open_host().list("/dev/dri").error
 
 
 def _find_owner(directory: Path | None) -> tuple[int, int]:

@@ -229,6 +229,10 @@ def serve(
         variables=tuple(env or ()),
         extras=tuple(extras or ()),
     )
+    if session.source is None:
+        from xpukit.cli.serve_paths import anchor_paths
+
+        request = anchor_paths(request)
     options = ServeOptions(
         form=form,
         out=Path(out) if out else None,

@@ -32,7 +32,7 @@ def calibrate(session: Session, request: ServeRequest, options: ServeOptions, ma
     """
     from xpukit.cli.serve_surroundings import find_model
     from xpukit.serve.engine_log import read_engine_log
-    from xpukit.serve.logged_launch import adopt_arguments, find_logged_model
+    from xpukit.serve.logged_launch import adopt_arguments, adopt_engine, check_engine, find_logged_model
 
     log = read_engine_log(_read_log(options.calibrate))
     if not request.model:
@@ -46,7 +46,8 @@ def calibrate(session: Session, request: ServeRequest, options: ServeOptions, ma
         request = msgspec.structs.replace(request, model=named)
     model = find_model(session, request)
     request, taken = adopt_arguments(request, log, quantized=model.is_pre_quantized)
-    plan, model = make_plan(session, request, options)
+    plan, model = make_plan(session, adopt_engine(request, log), options)
+    check_engine(plan.engine.name, log)
     if taken and not session.json:
         session.say(f"taken from the log: {', '.join(taken)}")
     return _compare(session, plan, model, log, Path(options.calibrate).name)

@@ -36,12 +36,19 @@ def serve_request(session: Session, request: ServeRequest, options: ServeOptions
 
 def make_host_plan(session: Session, request: ServeRequest, options: ServeOptions) -> tuple[Plan, Model]:
     """Read what the plan rests on and plan."""
-    from xpukit.cli.serve_surroundings import find_model, read_surroundings
+    import msgspec
+
+    from xpukit.cli.serve_surroundings import find_model, read_config_files, read_surroundings
+    from xpukit.serve.adapters import adopt_adapters
     from xpukit.serve.planner import make_plan
 
     host = session.open_host()
+    request, told = adopt_adapters(request, session.open_state())
+    for text in told:
+        session.warn(text)
     model = find_model(session, request)
     around = read_surroundings(session, host, request, model, evaluation=options.evaluation)
+    around = msgspec.structs.replace(around, config_files=read_config_files(request))
     return make_plan(request, model, around), model
 
 

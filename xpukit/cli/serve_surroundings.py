@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from xpukit.serve.planner import Surroundings
     from xpukit.serve.request import ServeRequest
     from xpukit.serve.sizing import FindCorrection
+
+_CONFIG_LIMIT_BYTES = 4 << 20
 
 
 def find_model(session: Session, request: ServeRequest) -> Model:
@@ -53,13 +56,14 @@ def read_surroundings(
         platform = parse_platform(request.platform)
         return Surroundings(machine=platform.machine, platform=platform, own_engine=own_engine, own_flags=own_flags)
     if known is not None:
-        finder = _make_finder(host, known.host, model)
+        finder = _make_finder(session.open_state(), known.host, model)
         return msgspec.structs.replace(known, own_engine=own_engine, own_flags=own_flags, find_correction=finder)
     from xpukit.container.gpu_nodes import find_gpu_nodes
     from xpukit.probe.machine import probe_machine
 
     machine = probe_machine(host)
-    run = _find_run(host, evaluation)
+    state = session.open_state()
+    run = _find_run(state if not evaluation else host, evaluation)
     hostname = host.identity().hostname
     return Surroundings(
         machine=machine,
@@ -69,7 +73,7 @@ def read_surroundings(
         access=find_gpu_nodes(host, machine),
         own_engine=own_engine,
         own_flags=own_flags,
-        find_correction=_make_finder(host, hostname, model),
+        find_correction=_make_finder(state, hostname, model),
     )
 
 
@@ -139,3 +143,30 @@ def _read_image(session: Session, request: ServeRequest) -> tuple[str, EngineSch
     flags = None if request.schema_file else read_label(info.labels)
     schema = read_flags_document(encode_flags(flags), source=f"{request.image}'s own parser") if flags else None
     return ":".join(filter(None, (engine, version))) if engine else "", schema
+
+
+def read_config_files(request: ServeRequest) -> dict[str, Any]:
+    """What `-- --config FILE` names, parsed; a file that is not on this machine is left out (it may be in the image).
+
+    Raises UsageError for one that cannot be read, or is no YAML.
+    """
+    from xpukit.serve.extras_file import list_config_paths
+
+    found: dict[str, Any] = {}
+    for path in list_config_paths(request.extras):
+        if not Path(path).is_file():
+            continue
+        try:
+            import yaml  # type: ignore[import-untyped, unused-ignore]
+        except ModuleNotFoundError as err:
+            hint = "pip install pyyaml; or write its settings as flags after --"
+            raise UsageError(f"--config {path}: YAML needs PyYAML", hint=hint) from err
+        try:
+            with Path(path).open("rb") as file:
+                found[path] = yaml.safe_load(file.read(_CONFIG_LIMIT_BYTES)) or {}
+        except OSError as err:
+            raise UsageError(f"{path}: {err.strerror or err}", hint="the file of settings after --config") from err
+        except (yaml.YAMLError, ValueError, RecursionError) as err:
+            # (A date that is none, as 2026-13-01, is a ValueError of the YAML reader.)
+            raise UsageError(f"{path}: not valid YAML: {err}", hint="correct the file at the named line") from err
+    return found

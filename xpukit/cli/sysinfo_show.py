@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,8 @@ from xpukit.core.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from xpukit.sysinfo.opened import OpenedBundle
 
+_SHOWN_COMPLAINTS = 5
 HELP = "Show what a bundle holds, one answer of it ('read /etc/os-release', 'uname -a'), or unpack it."
-# On a terminal an answer from somebody else's machine must not move the cursor or change colours.
-_CONTROLS = {code: "?" for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
 
 
 def show(
@@ -41,13 +41,15 @@ def show(
     from xpukit.sysinfo.opened import OpenedBundle
 
     opened = OpenedBundle(bundle)
-    if opened.damaged_lines:
-        session.warn(f"{bundle}: {opened.damaged_lines} answers are damaged and were passed over")
+    _warn(session, bundle, opened.complaints)
     if what is not None:
         _print_bytes(opened.find_text(what))
     elif unpack is not None:
+        said = len(opened.complaints)
         count = opened.unpack(unpack)
+        _warn(session, bundle, opened.complaints[said:])
         session.say(f"{unpack}: {count} files")
+        return int(ExitCode.COULD_NOT_JUDGE if opened.complaints else ExitCode.OK)
     elif session.json:
         _print_json(session, opened)
     else:
@@ -60,9 +62,18 @@ def show(
     return int(ExitCode.OK)
 
 
+def _warn(session: Session, bundle: Path, complaints: Sequence[str]) -> None:
+    for complaint in complaints[:_SHOWN_COMPLAINTS]:
+        session.warn(f"{bundle}: {complaint}")
+    if len(complaints) > _SHOWN_COMPLAINTS:
+        session.warn(f"{bundle}: and {len(complaints) - _SHOWN_COMPLAINTS} more")
+
+
 def _print_bytes(content: bytes) -> None:
     if sys.stdout.isatty():
-        sys.stdout.write(content.decode("utf-8", errors="replace").translate(_CONTROLS))
+        from xpukit.cli.sysinfo_show_tables import CONTROLS
+
+        sys.stdout.write(content.decode("utf-8", errors="replace").translate(CONTROLS))
         return
     sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)

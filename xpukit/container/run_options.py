@@ -250,7 +250,7 @@ def _publish(port: str) -> RunOption:
             f"--port {port!r} is not [ADDRESS:]HOST[:INSIDE]", hint="for example 8000 or 0.0.0.0:8080:8000"
         )
     address = match["address"] or LOOPBACK
-    reason = "this host only" if address == LOOPBACK else "reachable from other machines, as asked for"
+    reason = "this host only" if address in (LOOPBACK, "[::1]") else "reachable from other machines, as asked for"
     words = ("--publish", f"{address}:{match['host']}:{match['inside'] or match['host']}")
     return RunOption(words=words, reason=reason)
 
@@ -261,11 +261,17 @@ def _mount_volume(volume: str) -> RunOption:
     return RunOption(words=words, reason="what is downloaded stays when the container goes")
 
 
+def _quote_field(name: str, path: str) -> str:
+    """A field of `--mount`, which docker and podman read as a line of CSV."""
+    field = f"{name}={path}"
+    return '"' + field.replace('"', '""') + '"' if '"' in field else field
+
+
 def _mount_model(model: str) -> RunOption:
     source, _, target = model.partition(":")
     target = target or source
-    if not source.startswith("/") or not target.startswith("/") or "," in model:
+    if not source.startswith("/") or not target.startswith("/") or any(sign in model for sign in ",\r\n"):
         hint = "two absolute paths without commas: --model-dir /data/models:/models"
         raise UsageError(f"--model-dir {model!r} is not HOST[:INSIDE]", hint=hint)
-    words = ("--mount", f"type=bind,source={source},target={target},readonly")
+    words = ("--mount", f"type=bind,{_quote_field('source', source)},{_quote_field('target', target)},readonly")
     return RunOption(words=words, reason="models are read, never written")

@@ -10,6 +10,8 @@ Param = str | int | float
 
 # The unit of a metric that is 1 or 0 (an ability), where repetition says nothing.
 YES_NO = "yes/no"
+# Units of what is a state: yes or no, a status, the place of a word, a count. Any difference is one.
+STATES = frozenset({YES_NO, "status", "rank", "count"})
 Verdict = Literal["pass", "warn", "fail", "unknown", "no-baseline", "not-applicable"]
 
 

@@ -20,6 +20,13 @@ _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
 _DATE_TIME = rf"\d{{4}}[-/]\d{{2}}[-/]\d{{2}}[T ]{_CLOCK}(?:Z| ?[+-]\d{{2}}:?\d{{2}})?"
+# Random parts of the names of pods: no vowels, no digits that look like letters (Kubernetes, apimachinery's util/rand).
+_POD_PART = r"-[bcdfghjklmnpqrstvwxz2456789]"
+# What a message of a serving stack begins with: a name and a number alone before it are no proof of a prefix.
+_BEGINS = (
+    r"(?=\d{4}[-/]\d{2}[-/]\d{2}|\[|\(|\{|Traceback|File \"|(?:INFO|WARNING|ERROR|CRITICAL|FATAL|WARN|DEBUG)\b"
+    r"|[\w.:]{1,90}(?:[Ee]rror|[Ee]xception)\b|[EF]\d{3,4} |\d{1,2}:\d{2}:\d{2})"
+)
 _LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|CRITICAL|FATAL|EMERG|ALERT|CRIT)"
 
 # What loggers, the kernel, journald, Docker, compose, kubectl and CRI put before a message. Each alternative begins
@@ -36,6 +43,7 @@ _PREFIX = re.compile(
             r"(?:stdout|stderr) [FP](?= |$)",  # CRI
             # syslog: time, host, unit
             rf"{_MONTH} {{1,2}}\d{{1,2}} {_CLOCK} [\w.-]{{1,64}} [\w.@/()-]{{1,64}}(?:\[\d{{1,9}}\])?:",
+            rf"{_MONTH} {{1,2}}\d{{1,2}} {_CLOCK}(?= )",
             r"[\w.-]{1,64} (?:(?:kernel|dockerd|containerd|systemd)(?:\[\d{1,9}\])?|[\w.@/()-]{1,64}\[\d{1,9}\]):",
             rf"{_DAY} {_DATE_TIME} [A-Z]{{2,5}}(?= )",  # journald's short-full
             r"\d{9,10}\.\d{6}(?= )",  # journald's short-unix
@@ -45,6 +53,12 @@ _PREFIX = re.compile(
             r"(?:kern|user|daemon|syslog) {1,4}:(?:emerg|alert|crit|err|warn|notice|info|debug) {1,4}:",  # dmesg -x
             r"(?P<container>[A-Za-z0-9][\w.-]{0,62}) {1,40}\|(?= |$)",  # compose
             r"\[pod/[\w.-]{1,128}/[\w.-]{1,64}\]",  # kubectl --prefix
+            # stern: pod and container, of a Deployment or DaemonSet; of a StatefulSet
+            rf"(?P<pod>[a-z0-9][a-z0-9.-]{{0,60}}(?:{_POD_PART}{{5,10}})?{_POD_PART}{{5}} {{1,40}}"
+            r"[a-z0-9][a-z0-9-]{0,62})(?= )",
+            rf"(?P<set>[a-z][a-z0-9-]{{0,60}}-\d{{1,3}} {{1,40}}[a-z][a-z0-9-]{{0,62}}) {_BEGINS}",
+            # Intel MPI's -l; srun's -l (a number and a colon are also the rest of an address on a broken line)
+            rf"(?P<rank>\[\d{{1,5}}\](?= )|\d{{1,5}}: (?!\[){_BEGINS})",
             r"\((?P<process>[A-Za-z]\w{0,40}(?: [A-Za-z]\w{0,10}=[\w.:-]{1,40},?){1,4})\)",  # vLLM, Ray
             r"\[(?:rank|default)\d{1,4}\]:?",  # torchrun
             r"\[\d{1,4},\d{1,5}\]<std(?:err|out)>:",  # mpirun of Open MPI
@@ -72,7 +86,19 @@ _LOUD = re.compile(
     r"|^\s{0,8}(?:\[error\]|Error:|\*\* ERROR \*\*)|^\[\d{4}/\d{6}\.\d{3,6}:(?:ERROR|FATAL):"
     r"|\bError response from daemon: |\bpanicked at\b"
     r"|^(?:/\w{1,8}){0,3}/?(?:ba|da|z)?sh: (?:(?:line )?\d{1,6}: )?\S{1,200}: (?:command )?not found$"
-    r"|^terminate called|^Aborted\b|^Bus error\b|^Killed\b|\bBAD TERMINATION\b",
+    r"|^terminate called|^Aborted\b|^Bus error\b|^Killed\b|\bBAD TERMINATION\b"
+    # an exception of C++ and what it says; the C library; a process ended by a signal (no stop, no Ctrl-C)
+    r"|^\s{0,8}(?:[A-Za-z_]\w{0,60}::){1,6}(?:\w{1,60}_)?(?:error|exception|Error|Exception)\b|^\s{0,8}what\(\): "
+    r"|^(?:free|malloc|realloc|munmap_chunk)\(\): |\bdouble free or corruption\b|\bcorrupted (?:size|double-linked)\b"
+    r"|\bstack smashing detected\b|^pure virtual method called|\bAssertion [`'\"].{1,400}['\"] failed"
+    r"|\berror while loading shared libraries: |^(?:Floating point exception|Illegal instruction)\b"
+    r"|\bOOMKilled\b|\boom-kill:|^Abort\(-?\d{1,10}\) on node \d"
+    r"|\b[Ee]xit(?:ed)? (?:with )?(?:exit )?(?:status|code)(?: |: |=)(?:13[1-9]|14[02]|-(?:[3-9]|11))\b"
+    r"|\b(?:by|with|on|received) signal:? (?:SIG)?(?:[4-9]|11|SEGV|ABRT|BUS|FPE|ILL|KILL)\b"
+    # a level behind numbers (dates of any form) and the place that says it; short forms
+    r"|^(?:[\[(<]?\d[\d.,:/+TZ-]{0,40}[\])>,]{0,2}\s{1,8}){1,4}(?:\{[\w./:-]{1,90}\} )?[\[(]?"
+    r"(?:ERROR|FATAL|CRITICAL|SEVERE)\b"
+    r"|^\{[\w./:-]{1,90}\} (?:ERROR|FATAL|CRITICAL)\b|^SEVERE: |^\[[EF]\] |\blvl=(?:eror|error|fatal|crit)\b",
     re.ASCII,
 )
 EXCEPTION = re.compile(
@@ -85,7 +111,9 @@ _MAYBE_LOUD = re.compile(
     rb"ERR|CRIT|FATAL|EMERG|ALERT|Error|Exception|Exit|Interrupt|Lost|Timeout|Traceback|Oops|BUG|fault|dumped|panic"
     rb"|\"(?:level|levelname|severity)\\?\": ?\\?\"(?:error|fatal|critical|panic)\\?\""
     rb"|[Ee]rror: |level=|severity=|E: |terminate called|Aborted|\[error\]|not found\s{0,4}$"
-    rb"|Bus error|Killed|TERMINATION|\b[EF]\d{3,4} "
+    rb"|Bus error|Killed|TERMINATION|\b[EF]\d{3,4} |::\w{0,60}(?:error|exception)|what\(\)|\(\): |corrupt|smashing"
+    rb"|pure virtual|Assertion|shared libraries|Floating|Illegal|oom-kill|Abort\(|xit(?:ed)? |signal|SEVERE|\[[EF]\] "
+    rb"|lvl="
 )
 _LEVELS = {"ERR": "error", "ERROR": "error", "E": "error", "F": "critical", "FATAL": "critical", "CRITICAL": "critical",
            "CRIT": "critical", "EMERG": "critical", "ALERT": "critical", "W": "warning", "WARN": "warning",
@@ -135,7 +163,7 @@ def _take_prefixes(text: str, tag: list[str]) -> tuple[str, str]:
         if found is None:
             break
         groups = found.groupdict()
-        tag += [groups[name] for name in ("container", "process") if groups[name]]
+        tag += [groups[name] for name in ("container", "process", "pod", "set", "rank") if groups[name]]
         said = groups["level"] or groups["pylevel"] or groups["glevel"]
         if said:
             level = _LEVELS.get(said, "info")

@@ -23,7 +23,10 @@ _SHAPES_KEPT_BYTES = 24 << 20
 LOUD_PIECES = (
     b"error", b"exception", b"traceback", b"fatal", b"critical", b"panic", b"oops", b"segmentationfault", b"coredumped",
     b"aborted", b"terminatecalled", b"badtermination", b"kernelbug", b"buserror", b"killed", b"protectionfault",
-    b"notfound", b"e::.", b"f::.", b"e:unable", b"e:failed", b"e:sub-process", b"e:package",
+    b"notfound", b"e::.", b"f::.", b"e:unable", b"e:failed", b"e:sub-process", b"e:package", b"exitstatus", b"exitcode",
+    b"withcode", b"withstatus", b"withsignal", b"bysignal", b"onsignal", b"receivedsignal", b"severe", b"lvl=", b"[e]",
+    b"[f]", b"what():", b"free():", b"alloc():", b"munmap_chunk", b"doublefree", b"corrupted", b"smashing",
+    b"purevirtual", b"assertion", b"illegalinstruction", b"oomkilled", b"oom-kill", b"abort()",
 )  # fmt: skip
 _LOUD = frozenset(LOUD_PIECES)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from xpukit.core.errors import CouldNotJudgeError, UsageError
 from xpukit.core.machine import Machine
-from xpukit.core.measurement import YES_NO
+from xpukit.core.measurement import STATES
 from xpukit.core.units import format_number
 from xpukit.evaluate.baseline_result import LeftOut, RecordedMetric, Recording, RemovedRun, RunProvenance
 from xpukit.evaluate.baseline_runs import RecordedRun
@@ -91,9 +91,11 @@ def record_baseline(runs: Sequence[RecordedRun], *, force: bool = False) -> Reco
             raise UsageError(f"{run.label}: does not say when it was made ({run.created!r})", hint="leave it out")
     seen: dict[tuple[str, str], str] = {}
     for run in runs:
-        other = seen.setdefault((run.host, run.evaluation.started or run.created), run.label)
-        if other != run.label:
-            raise UsageError(f"{run.label} and {other} are the same run", hint="give each run once")
+        when = (run.host, run.evaluation.started or run.created)
+        if when in seen:
+            same = "was given twice" if seen[when] == run.label else f"and {seen[when]} are the same run"
+            raise UsageError(f"{run.label} {same}", hint="give each run once")
+        seen[when] = run.label
     suites = sorted({run.evaluation.suite for run in runs})
     if len(suites) > 1 and not force:
         raise UsageError(f"runs of different suites: {', '.join(suites)}", hint="record each suite for itself")
@@ -148,8 +150,8 @@ def _refuse(row: Result, devices: set[str]) -> str:
         return "a link is judged by what the card can do"
     if row.disturbed:
         return "another process used the device"
-    if row.unit == YES_NO:
-        return "an ability, not a number"
+    if row.unit in STATES:
+        return "an ability or a state, not a speed"
     if row.value is None:
         return "no value"
     if row.verified is False:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from xpukit.core.errors import UsageError
-from xpukit.core.measurement import YES_NO, Param
+from xpukit.core.measurement import STATES, Param
 from xpukit.evaluate.compare_inputs import (
     FoundRun,
     Key,
@@ -36,6 +36,8 @@ METHOD = (
     "three samples are never significant"
 )
 _MIN_SAMPLES = 3
+# A row of which one can say whether it changed.
+_COMPARED: tuple[Status, ...] = ("worse", "better", "same", "uncertain")
 STATUS_ORDER: tuple[Status, ...] = ("worse", "missing", "uncertain", "not-comparable", "better", "new", "same")
 
 RowKey = tuple[int, tuple[object, ...]]
@@ -99,7 +101,7 @@ def compare_runs(found: Sequence[FoundRun], rules: RuleBook, *, force: bool = Fa
     changes = [change for run in others for change in _compare_pair(first, run, table.keys, rules, threshold)]
     regressions = [change for change in changes if change.significant and change.status == "worse"]
     combined = rules.combine([(change.run, inputs[change.run].host, change.rules) for change in regressions])
-    compared = any(change.old is not None and change.new is not None for change in changes)
+    compared = any(change.status in _COMPARED for change in changes)
     failing = any(change.counts for change in regressions) or combined
     lost = any(change.status == "missing" and change.counts for change in changes)
     unknown = lost or not compared or any(item.problem for item in inputs)
@@ -147,6 +149,10 @@ def _tell_differences(first: _Run, run: _Run, *, force: bool) -> tuple[str, list
         notes.append(f"engine {new.engine} instead of {old.engine}")
     if not new.complete:
         notes.append("the run is incomplete")
+    if not old.complete:
+        notes.append("the first run is incomplete")
+    if old.created and (old.host, old.created) == (new.host, new.created):
+        notes.append("it has the host and the time of the first run: the same run, or a copy of it")
     return "", notes
 
 
@@ -237,7 +243,7 @@ def _judge_change(change: Change, old: RunRow, new: RunRow, first: _Run, run: _R
     gain = (new.value - old.value) * (1 if old.higher_is_better else -1)
     percent = 100 * (new.value - old.value) / abs(old.value) if old.value else None
     direction: Status = "better" if gain > 0 else "worse"
-    if change.unit == YES_NO:
+    if change.unit in STATES:
         status: Status = "same" if gain == 0 else direction
         return _replace(change, status=status, significant=status != "same")
     sigmas = _count_sigmas(old, new, settings)

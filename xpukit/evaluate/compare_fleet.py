@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xpukit.core.measurement import YES_NO, Param
+from xpukit.core.measurement import STATES, Param
 from xpukit.evaluate.compare_fleet_hosts import Tally, count_findings, rank_hosts
 from xpukit.evaluate.compare_fleet_table import Column, FleetTable, Place, RowId, read_fleet
 from xpukit.evaluate.compare_inputs import FoundRun
@@ -164,7 +164,7 @@ def _describe_outlier(
     worse = bool(limit) or (value < screened.median) == row.higher_is_better
     if not worse and settings.better == "ignore":
         return None
-    ability = row.unit == YES_NO
+    ability = row.unit in STATES
     kind: Kind = "limit" if limit else "ability" if ability else "outlier"
     distance = screened.measure_distance(value)
     return _make_outlier(

@@ -42,6 +42,8 @@ _RULES: tuple[Rule, ...] = (
     find_iommu,
     find_errors,
 )
+# Of a pair that is not joined by PCIe only these can be.
+_OFF_PCIE: tuple[Rule, ...] = (find_driver, find_function_kind, find_virtual_machine)
 _LINK_CAUSES = ("XPK-P2P-LINK-NARROW", "XPK-P2P-LINK-SPEED")
 # Which causes can have which effect, the likeliest first.
 _LIKELIHOOD: dict[Symptom, tuple[str, ...]] = {
@@ -179,8 +181,8 @@ def _look_for_causes(machine: Machine, seen: Observation) -> tuple[list[Cause], 
         return [], ("the machine does not list these devices",)
     possible = _LINK_CAUSES if seen.by_link else _LIKELIHOOD[seen.symptom]
     causes: list[Cause] = []
-    excluded: list[str] = []
-    for rule in _RULES:
+    excluded = [f"PCIe: carries nothing here, between the two is {seen.path.fabric}"] if seen.path.fabric else []
+    for rule in _OFF_PCIE if seen.path.fabric else _RULES:
         found = rule(machine, seen)
         if isinstance(found, str):
             excluded += [found] if found else []

@@ -6,7 +6,7 @@ order of their worth (neighbouring pairs before distant ones, a card's own node 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -67,12 +67,23 @@ def count_kept(plans: Sequence[Sequence[TimedGroup]], limit_s: float) -> list[in
     return kept
 
 
-def explain_left_out(job: Job, *, suite: str, limit_s: float) -> Skip:
-    """The row of a job that the plan leaves out: that of its first promise."""
+def explain_left_out(job: Job, *, suite: str, limit_s: float, longer: str = "") -> Skip:
+    """The row of a job that the plan leaves out: that of its first promise. `longer`: a suite that has more time."""
     first = job.promises[0]
     count = len(job.promises)
     more = f" (and {count - 1} more rows of this job)" if count > 1 else ""
-    reason = (
-        f"left out to keep suite {suite} within {format_seconds(limit_s)}{more}: use --suite stress, --device or --only"
-    )
+    instead = f"--suite {longer}, --device or --only" if longer else "--device or --only"
+    reason = f"left out to keep suite {suite} within {format_seconds(limit_s)}{more}: use {instead}"
     return Skip(key=first.key, unit=first.unit, reason=reason)
+
+
+def describe_left_out(left_out: Mapping[str, int], *, suite: str, limit_s: float, longer: str = "") -> str:
+    """What a plan left out, by rows of each benchmark; "" for nothing."""
+    if not left_out:
+        return ""
+    rows = ", ".join(f"{count} of {benchmark}" for benchmark, count in left_out.items())
+    advice = f"; --suite {longer} has more time" if longer else ""
+    return (
+        f"rows left out to keep suite {suite} within {format_seconds(limit_s)}: {rows}{advice}; "
+        "--device and --only need less"
+    )

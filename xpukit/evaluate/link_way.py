@@ -57,20 +57,34 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
 class Way(msgspec.Struct, frozen=True, kw_only=True):
     """What a metric's copies cross. `hop` None: nobody says how the links run, and `hidden` why.
 
-    `path` is the pair's way for copies between devices.
+    `path` is the pair's way for copies between devices. `fabric`: they do not go over PCIe, but over this.
     """
 
     hop: Hop | None = None
     hidden: str = ""
     path: PairPath | None = None
+    fabric: str = ""
 
 
 class Links:
-    """The links of a machine's cards; `seen` are the fastest links read while something ran, by BDF."""
+    """The links of a machine's cards; `seen` are the fastest links read while something ran, by BDF.
 
-    def __init__(self, machine: Machine, seen: Mapping[str, PcieLink] | None = None) -> None:
+    `fabrics`: pairs whose copies go over something else than PCIe, and over what.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        seen: Mapping[str, PcieLink] | None = None,
+        fabrics: Mapping[frozenset[str], str] | None = None,
+    ) -> None:
         self._machine = machine
         self._seen = dict(seen or {})
+        self._fabrics = dict(fabrics or {})
+
+    def with_fabrics(self, fabrics: Mapping[frozenset[str], str]) -> Links:
+        """The same links, with these pairs joined by something else."""
+        return Links(self._machine, self._seen, fabrics)
 
     @property
     def machine(self) -> Machine:
@@ -118,6 +132,9 @@ class Links:
         devices = [found for label in key.devices if (found := find_device(self._machine, label)) is not None]
         if len(devices) < len(key.devices) or not devices or params.get("direction") in _INSIDE:
             return None
+        fabric = self._fabrics.get(frozenset(key.devices), "") if key.benchmark == "p2p" else ""
+        if fabric and params.get("path", "peer") == "peer":
+            return Way(hidden=f"between the two is {fabric}, not PCIe", fabric=fabric)
         path = None
         below: Sequence[str] | None = None
         if key.benchmark == "p2p" and len(key.devices) == 2:

@@ -20,6 +20,7 @@ from xpukit.evaluate.log_devices import (
     settle_devices,
 )
 from xpukit.evaluate.log_slices import LogSlice, slice_log
+from xpukit.evaluate.log_smi import SmiParsed, convert_smi, judge_counted, list_counted, list_smi_numbers, parse_smi
 from xpukit.evaluate.parsers.imb import parse_imb
 from xpukit.evaluate.parsers.lines import Line, Note, Problem, find_problem
 from xpukit.evaluate.parsers.matrix_mul import MatrixOutput, parse_matrix_mul
@@ -27,6 +28,7 @@ from xpukit.evaluate.parsers.oneccl_benchmark import parse_table
 from xpukit.evaluate.parsers.oneccl_csv import parse_csv
 from xpukit.evaluate.parsers.oneccl_rows import CclOutput
 from xpukit.evaluate.parsers.xpu_smi_dump import parse_dump
+from xpukit.evaluate.parsers.xpu_smi_tables import StatsTable
 from xpukit.evaluate.parsers.ze_bandwidth import TransferOutput, parse_ze_bandwidth
 from xpukit.evaluate.parsers.ze_peak import PeakOutput, parse_ze_peak
 from xpukit.evaluate.parsers.ze_peer import PeerOutput, parse_ze_peer
@@ -43,27 +45,29 @@ from xpukit.evaluate.tools.convert import (
 )
 from xpukit.evaluate.tools.pool import MeasurementPool
 from xpukit.evaluate.verdict import judge_all, judge_run
+from xpukit.evaluate.wiring import list_fabric_pairs
 from xpukit.facts.references import ReferenceRow
 from xpukit.facts.suites import JudgeSettings
 
 ENGINE = "log"
 _BENCHMARKS = {
     "ze_peer": "p2p", "ze_bandwidth": "transfer", "ze_peak": "transfer", "matrix_mul": "gemm",
-    "oneccl": "collectives", "oneccl-csv": "collectives",
+    "oneccl": "collectives", "oneccl-csv": "collectives", "xpu-smi topology": "p2p", "xpu-smi table": "health",
 }  # fmt: skip
 # What a line outside every tool's output would look like if it were a measurement.
 _MEASURED = re.compile(r"\d\s?(?:[kMGTP]?B/s|GBPS|[GTP]?FLOPS|[GTP]F|TOPS|us|usec|\(u[sS]\))(?![A-Za-z])")
 _HARMLESS = ("unsupported", "no-p2p")
 _NOTE_LIMIT = 40
 
-Parsed = PeerOutput | TransferOutput | PeakOutput | MatrixOutput | CclOutput
+Parsed = PeerOutput | TransferOutput | PeakOutput | MatrixOutput | CclOutput | SmiParsed
 
 
 class LogSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A log and how to call it."""
+    """A log and how to call it. `remarks`: on how its text was had."""
 
     name: str
     text: str
+    remarks: tuple[str, ...] = ()
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +146,7 @@ def _read_slice(source: str, piece: LogSlice) -> Stretch:
             dump = parse_dump(piece.text)
             rest = (len(dump.readings), dump.notes, dump.problems)
         case _:
-            pass
+            parsed = parse_smi(piece.tool, piece.text)
     if parsed is not None:
         rest = (len(parsed.readings), parsed.notes, parsed.problems)
     shift = piece.first - 1
@@ -182,6 +186,8 @@ def _list_numbers(read: ReadLog) -> set[int]:
             numbers |= set(range(min(max((row.ranks or 0 for row in parsed.readings), default=0), 1024)))
         elif isinstance(parsed, PeakOutput | MatrixOutput) and parsed.readings:
             numbers |= set(stretch.devices) or {0}
+        elif isinstance(parsed, SmiParsed):
+            numbers |= list_smi_numbers(parsed)
     return numbers
 
 
@@ -199,6 +205,8 @@ def convert_stretch(stretch: Stretch, labels: dict[int, str]) -> tuple[Measureme
         return convert_matrix_mul(parsed, name_device(labels, 0))
     if isinstance(parsed, CclOutput):
         return convert_oneccl(parsed, [labels[number] for number in sorted(labels)], stretch.slice.mode)
+    if isinstance(parsed, SmiParsed):
+        return convert_smi(parsed, labels)
     return ()
 
 
@@ -235,15 +243,20 @@ def judge_logs(
                 pool.merge(measurement)
         if (row := _judge_output(stretch, found)) is not None:
             problems.append(row)
+    measured = pool.done()
+    if links is not None:
+        links = links.with_fabrics(list_fabric_pairs((item.key, item.samples[0]) for item in measured))
     judged = judge_all(
-        [(ENGINE, measurement) for measurement in pool.done()],
+        [(ENGINE, measurement) for measurement in measured],
         (),
         (),
         book=ReferenceBook(rows, devices, links=links),
         limits=limits if limits is not None and targets else gather_specified_limits(devices),
         settings=settings,
     )
-    results = (*judged, *(judge_links(links, devices, judged) if links is not None else ()), *problems)
+    tables_counted = [stretch.parsed for stretch in read.stretches if isinstance(stretch.parsed, StatsTable)]
+    counted = judge_counted(tables_counted, labels, ENGINE)
+    results = (*judged, *(judge_links(links, devices, judged) if links is not None else ()), *counted, *problems)
     return Evaluation(
         engine=ENGINE,
         suite=ENGINE,
@@ -266,6 +279,9 @@ def _judge_output(stretch: Stretch, found: Sequence[Measurement]) -> Result | No
     if benchmark is None:
         return None
     reason = "; ".join(dict.fromkeys(f"line {item.line}: {item.kind}: {item.text}" for item in bad[:3]))
+    counts = isinstance(stretch.parsed, StatsTable) and stretch.readings > 0
+    if counts or (found and isinstance(stretch.parsed, SmiParsed)):
+        return None  # what a table says of a component is in its row; statistics have none
     if not bad and not found:
         reason = "nothing that was printed could be read"
     if not reason:
@@ -288,8 +304,12 @@ def _judge_output(stretch: Stretch, found: Sequence[Measurement]) -> Result | No
 
 def _describe_logs(sources: Sequence[LogSource], read: ReadLog, remarks: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"logs": [source.name for source in sources]}
+    remarks = [*(f"{source.name}: {remark}" for source in sources for remark in source.remarks), *remarks]
     if remarks:
         found["assumed"] = remarks
+    tables = [stretch.parsed for stretch in read.stretches if isinstance(stretch.parsed, StatsTable)]
+    if counted := list_counted(tables):
+        found["errors_counted"] = counted
     if read.outside:
         found["outside"] = [f"{source}:{note.line}: {note.text}" for source, note in read.outside]
     return found

@@ -45,8 +45,15 @@ _STARTS: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"|.*Devices \d+ and \d+ do not have P2P capabilities.*|.*More than 1 device needed.*"
         ),
     ),
-    ("xpu-smi dump", re.compile(r"Timestamp, *DeviceId\b.*")),
+    ("xpu-smi dump", re.compile(r"Timestamp(?:, *| +)DeviceId\b.*")),
     ("xpu-smi discovery", re.compile(r"\|? *Device ID *\|? *Device Information.*")),
+    ("xpu-smi topology", re.compile(r"(?:GPU \d+/\d+|NIC ?\d+)[ |].*CPU Affinity")),
+    (
+        "xpu-smi table",
+        re.compile(
+            r"\| *Device ID:? *\|? *\d+ *\|?|\| *Component *\| *(?:Details|Status) *\||(?:Metric|Component) {2,}Value"
+        ),
+    ),
     ("sycl-ls", re.compile(r"\[(?:ext_oneapi_)?(?:level_zero|opencl|cuda|hip|native_cpu):\w+\].*")),
 )
 # Printed around the tools by scripts (llm-scaler's platform_basic_evaluation.sh), shells and launchers.

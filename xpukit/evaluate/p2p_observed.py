@@ -11,8 +11,10 @@ import msgspec
 from xpukit.core.finding import Evidence
 from xpukit.core.machine import Machine
 from xpukit.core.units import MIB, format_number
-from xpukit.evaluate.p2p_path import PairPath, expect_on_path, make_unknown_path, trace_pair
+from xpukit.evaluate.p2p_path import PairPath, expect_on_path, leave_pcie, make_unknown_path, trace_pair
 from xpukit.evaluate.result import Result
+from xpukit.evaluate.wiring import METRIC as WIRING
+from xpukit.evaluate.wiring import list_fabric_pairs, show_wiring
 from xpukit.facts.p2p import load_link_facts
 
 Symptom = Literal["wrong", "impossible", "slow", "unverified", "foreseen"]
@@ -42,12 +44,24 @@ def observe_pairs(machine: Machine, results: Sequence[Result]) -> tuple[Observat
     """All symptoms in the rows of benchmark `p2p`, in order of the pairs."""
     rows_of: dict[tuple[str, str], list[Result]] = {}
     for row in results:
-        if row.benchmark == "p2p" and len(row.devices) == 2 and row.params.get("path", "peer") == "peer":
+        if row.benchmark != "p2p" or len(row.devices) != 2 or row.metric == WIRING:
+            continue
+        if row.params.get("path", "peer") == "peer":
             rows_of.setdefault((row.devices[0], row.devices[1]), []).append(row)
+    wirings = show_wiring(results)
+    fabrics = list_fabric_pairs((row.key, row.value) for row in results if row.value is not None)
     found: list[Observation] = []
     for labels, rows in sorted(rows_of.items()):
         path = trace_pair(machine, *labels) or make_unknown_path(*labels)
-        found += _observe_pair(labels, path, rows)
+        if fabric := fabrics.get(frozenset(labels)):
+            path = leave_pcie(path, fabric)
+        observed = _observe_pair(labels, path, rows)
+        wiring = wirings.get(frozenset(labels))
+        if wiring is not None:
+            observed = [
+                msgspec.structs.replace(one, evidence=(one.evidence[0], wiring, *one.evidence[1:])) for one in observed
+            ]
+        found += observed
     return tuple(found)
 
 

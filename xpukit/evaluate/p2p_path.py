@@ -14,7 +14,7 @@ import msgspec
 from xpukit.core.machine import Device, LinkEnd, Machine
 from xpukit.facts.p2p import load_link_facts
 
-Across = Literal["device", "card", "switch", "root-ports", "nodes", "sockets", "unknown"]
+Across = Literal["device", "card", "switch", "root-ports", "nodes", "sockets", "fabric", "unknown"]
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,8 @@ class PairPath(msgspec.Struct, frozen=True, kw_only=True):
     """Two GPUs and what lies between them; `common` is the bridge where traffic can turn round, "" for none.
 
     `ports` are the bridges below `common`, of both sides: an ACS redirect on one of them sends traffic to the root.
-    `known` is False for devices that the machine does not list, as in a log from elsewhere.
+    `known` is False for devices that the machine does not list, as in a log from elsewhere. `fabric`: what joins the
+    two in place of PCIe, which then carries nothing between them.
     """
 
     src: Device
@@ -42,6 +43,7 @@ class PairPath(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[str, ...] = ()
     legs: tuple[Leg, ...] = ()
     known: bool = True
+    fabric: str = ""
 
     @property
     def ends(self) -> tuple[Device, ...]:
@@ -96,6 +98,11 @@ def make_unknown_path(src: str, dst: str) -> PairPath:
         return Device(index=0, bdf=label, vendor_id="", device_id="", name=label, known=False)
 
     return PairPath(src=name(src), dst=name(dst), across="unknown", known=False)
+
+
+def leave_pcie(path: PairPath, fabric: str) -> PairPath:
+    """The same two devices, joined by a fabric of their own."""
+    return PairPath(src=path.src, dst=path.dst, across="fabric", known=path.known, fabric=fabric)
 
 
 def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
@@ -160,6 +167,8 @@ def expect_on_path(path: PairPath, direction: str, *, as_cards: bool = False) ->
     facts = load_link_facts()
     if path.across in ("device", "card"):
         return None, "both are on one card"
+    if path.fabric:
+        return None, f"between the two is {path.fabric}"
     rates: list[tuple[float, str]] = []
     for leg in path.legs:
         if as_cards and leg.is_card:

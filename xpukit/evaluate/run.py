@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from xpukit.core.errors import InterruptedRunError
+from xpukit.core.errors import InterruptedRunError, OutputError
 from xpukit.core.json_document import build_document, now_utc
 from xpukit.core.machine import Machine
-from xpukit.core.measurement import Measurement, MetricKey, Promise, Skip, Target
+from xpukit.core.measurement import Target
+from xpukit.evaluate.error_counters import ErrorCounters
+from xpukit.evaluate.error_rows import judge_errors
 from xpukit.evaluate.explain import explain
 from xpukit.evaluate.gpu_users import GpuUser, UserLookout, name_disturbing
 from xpukit.evaluate.link_rows import judge_links
@@ -20,10 +22,12 @@ from xpukit.evaluate.link_way import Links, read_seen_links
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.result import DeviceSummary, Evaluation, JobRecord, Result
 from xpukit.evaluate.run_directory import JobOutcome, RunDirectory, RunOptions, fingerprint_job
+from xpukit.evaluate.run_outcomes import list_disturbed, list_impossible, list_missing, merge_measurements
 from xpukit.evaluate.run_plan import PlannedJob, RunPlan
 from xpukit.evaluate.settle import SettleGate
 from xpukit.evaluate.verdict import judge_all, judge_run, sort_rows
 from xpukit.evaluate.watch import DeviceWatch, State
+from xpukit.evaluate.wiring import list_fabric_pairs
 from xpukit.facts.suites import Suite
 from xpukit.host import Host
 from xpukit.host.runner import end_running
@@ -44,8 +48,13 @@ def do_job(host: Host, planned: PlannedJob, directory: RunDirectory) -> JobOutco
     """Run one child process and read what it said. Never raises for what the child does."""
     job = planned.job
     log = directory.log_path(planned.name)
-    log.unlink(missing_ok=True)
-    ran = host.run(job.argv, timeout_s=job.timeout_s, input=job.input, env=job.env, cwd=job.cwd or None, log=log)
+    try:
+        log.unlink(missing_ok=True)
+        ran = host.run(job.argv, timeout_s=job.timeout_s, input=job.input, env=job.env, cwd=job.cwd or None, log=log)
+    except OSError as err:  # what the command itself meets is an answer; this is the log that gets its output
+        raise OutputError(
+            f"{log}: cannot be written: {err.strerror or err}", hint=f"make room, then --resume {directory.path}"
+        ) from err
     parsed = planned.benchmark.parse(job, ran)
     measurements = tuple(m for m in parsed.measurements if m.key not in planned.covered)
     delivered = {measurement.key for measurement in measurements}
@@ -81,49 +90,6 @@ def do_job(host: Host, planned: PlannedJob, directory: RunDirectory) -> JobOutco
     )
 
 
-def merge_measurements(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Measurement]]:
-    """Measurements by key; repeats are pooled, and one wrong repeat makes the pool wrong."""
-    pooled: dict[tuple[str, Any], tuple[str, Measurement]] = {}
-    for outcome in outcomes:
-        for measurement in outcome.measurements:
-            key = (outcome.engine, measurement.key)
-            known = pooled.get(key)
-            if known is None:
-                pooled[key] = (outcome.engine, measurement)
-                continue
-            wrong = next((m for m in (known[1], measurement) if m.verified is False), measurement)
-            pooled[key] = (
-                outcome.engine,
-                msgspec.structs.replace(
-                    known[1],
-                    samples=known[1].samples + measurement.samples,
-                    verified=wrong.verified,
-                    verify_detail=wrong.verify_detail,
-                ),
-            )
-    return list(pooled.values())
-
-
-def list_impossible(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Skip]]:
-    """Promised metrics that the device turned out not to have, each once."""
-    found: dict[Any, tuple[str, Skip]] = {}
-    for outcome in outcomes:
-        for promise, reason in outcome.impossible:
-            found.setdefault(promise.key, (outcome.engine, Skip(key=promise.key, unit=promise.unit, reason=reason)))
-    return list(found.values())
-
-
-def list_missing(outcomes: Sequence[JobOutcome]) -> list[tuple[str, Promise, str]]:
-    """Promised metrics that no repeat delivered, each once."""
-    delivered = {measurement.key for outcome in outcomes for measurement in outcome.measurements}
-    missing: dict[Any, tuple[str, Promise, str]] = {}
-    for outcome in outcomes:
-        for promise, reason in outcome.missing:
-            if promise.key not in delivered:
-                missing.setdefault(promise.key, (outcome.engine, promise, reason))
-    return list(missing.values())
-
-
 def do_group(
     host: Host, group: Sequence[PlannedJob], directory: RunDirectory, *, done: Callable[[PlannedJob, JobOutcome], None]
 ) -> None:
@@ -146,17 +112,6 @@ def do_group(
             raise
 
 
-def list_disturbed(outcomes: Sequence[JobOutcome]) -> dict[MetricKey, str]:
-    """Metrics whose devices other processes used, and which processes."""
-    found: dict[MetricKey, dict[str, None]] = {}
-    for outcome in outcomes:
-        for measurement in outcome.measurements if outcome.record.other_users else ():
-            for label in measurement.key.devices:
-                for name in outcome.record.other_users.get(label.partition("/")[0], ()):
-                    found.setdefault(measurement.key, {})[name] = None
-    return {key: ", ".join(names) for key, names in found.items()}
-
-
 class Evaluator:
     """One run from plan to verdict."""
 
@@ -176,6 +131,7 @@ class Evaluator:
         read_state: Callable[[], State],
         observer: Observer,
         lookout: UserLookout | None = None,
+        counters: ErrorCounters | None = None,
     ) -> None:
         self._host = host
         self._lookout = lookout or UserLookout(tuple)
@@ -190,13 +146,17 @@ class Evaluator:
         self._read_conditions = read_conditions
         self._read_state = read_state
         self._observer = observer
+        self._counters = counters or ErrorCounters(host, machine, ())
         self._hostname = host.identity().hostname
         self._started = options.created or now_utc()
 
     def run(self) -> Evaluation:
         """Do what is not done yet. Raises InterruptedRunError on Ctrl-C, after writing what there is."""
         begun = time.monotonic()
-        conditions: dict[str, Any] = {"before": self._read_conditions()}
+        conditions: dict[str, Any] = {"before": self._read_all_conditions()}
+        if self._plan.left_out:
+            conditions["left_out"] = self._plan.left_out
+            self._observer.noticed(self._plan.left_out)
         self._look_around(conditions)
         outcomes: list[JobOutcome] = []
         gate = SettleGate(self._host, self._read_state, self._suite.settle)
@@ -212,8 +172,13 @@ class Evaluator:
                 f"interrupted; {len(outcomes)} of {len(self._plan.jobs)} jobs are kept in {self._directory.path}",
                 hint=f"xpukit evaluate --resume {self._directory.path}",
             ) from None
-        conditions["after"] = self._read_conditions()
+        conditions["after"] = self._read_all_conditions()
         return self._write(outcomes, conditions, begun, complete=True)
+
+    def _read_all_conditions(self) -> dict[str, Any]:
+        """Conditions of this moment, with what the cards have counted of errors."""
+        counts = self._counters.read()
+        return {**self._read_conditions(), **({"errors_counted": counts} if counts else {})}
 
     def _run_group(
         self, group: Sequence[PlannedJob], outcomes: list[JobOutcome], conditions: dict[str, Any], gate: SettleGate
@@ -276,9 +241,14 @@ class Evaluator:
     def _write(
         self, outcomes: Sequence[JobOutcome], conditions: dict[str, Any], begun: float, *, complete: bool
     ) -> Evaluation:
-        links = Links(self._machine, read_seen_links(outcome.record.conditions for outcome in outcomes))
+        measured = merge_measurements(outcomes)
+        links = Links(
+            self._machine,
+            read_seen_links(outcome.record.conditions for outcome in outcomes),
+            list_fabric_pairs((item.key, item.samples[0]) for _, item in measured if item.samples),
+        )
         results: tuple[Result, ...] = judge_all(
-            merge_measurements(outcomes),
+            measured,
             list_missing(outcomes),
             [*self._plan.skips, *list_impossible(outcomes)],
             book=self._book.with_links(links),
@@ -286,7 +256,9 @@ class Evaluator:
             settings=self._suite.judge,
             disturbed=list_disturbed(outcomes),
         )
-        results = sort_rows((*results, *judge_links(links, self._targets, results)))
+        counters = self._counters
+        errors = judge_errors(*counters.span, counters.cards, counters.problems) if complete else ()
+        results = sort_rows((*results, *judge_links(links, self._targets, results), *errors))
         evaluation = Evaluation(
             engine=self._options.engine,
             suite=self._suite.name,

@@ -9,10 +9,10 @@ import msgspec
 
 from xpukit.core.measurement import Job, MetricKey, Skip
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
-from xpukit.evaluate.fit_plan import TimedGroup, count_kept, explain_left_out, time_groups
+from xpukit.evaluate.fit_plan import TimedGroup, count_kept, describe_left_out, explain_left_out, time_groups
 from xpukit.evaluate.run_directory import RunOptions, name_file
 from xpukit.evaluate.side_by_side import group_jobs
-from xpukit.facts.suites import Suite
+from xpukit.facts.suites import Suite, list_suites, load_suite
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,10 +30,11 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs of a run in order, and the rows that cannot apply."""
+    """All jobs of a run in order, and the rows that cannot apply. `left_out`: what there is no time for, in words."""
 
     jobs: tuple[PlannedJob, ...]
     skips: tuple[tuple[str, Skip], ...]
+    left_out: str = ""
 
     @property
     def estimate_s(self) -> float:
@@ -77,8 +78,9 @@ def plan_run(benchmarks: Sequence[Benchmark], suite: Suite, options: RunOptions,
         jobs = [job for _, job in repeated]
         groups = time_groups(list(group_jobs(benchmark, jobs, scope)), jobs)
         drafts.append(_Draft(benchmark=benchmark, covered=covered, repeated=repeated, groups=groups))
-    _fit(drafts, suite, options, skips)
-    return RunPlan(jobs=tuple(_name_jobs(drafts, several=options.repeat > 1)), skips=tuple(skips.values()))
+    left_out = _fit(drafts, suite, options, skips)
+    named = tuple(_name_jobs(drafts, several=options.repeat > 1))
+    return RunPlan(jobs=named, skips=tuple(skips.values()), left_out=left_out)
 
 
 class _Draft(msgspec.Struct):
@@ -90,10 +92,12 @@ class _Draft(msgspec.Struct):
     groups: list[TimedGroup]
 
 
-def _fit(drafts: Sequence[_Draft], suite: Suite, options: RunOptions, skips: dict[MetricKey, tuple[str, Skip]]) -> None:
-    """Leave out what would take longer than the suite states; repeats were asked for and take their time."""
+def _fit(drafts: Sequence[_Draft], suite: Suite, options: RunOptions, skips: dict[MetricKey, tuple[str, Skip]]) -> str:
+    """Leave out what takes longer than the suite states, and say what; repeats were asked for and take their time."""
     if not suite.keep_within:
-        return
+        return ""
+    longer = _find_longer(suite)
+    left_out: dict[str, int] = {}
     limit_s = suite.stated_limit_s * options.repeat
     counts = count_kept([draft.groups for draft in drafts], limit_s)
     for draft, count in zip(drafts, counts, strict=True):
@@ -102,9 +106,20 @@ def _fit(drafts: Sequence[_Draft], suite: Suite, options: RunOptions, skips: dic
             for place in group.places:
                 job = draft.repeated[place][1]
                 if job.name not in kept:
-                    skip = explain_left_out(job, suite=suite.name, limit_s=suite.stated_limit_s)
+                    skip = explain_left_out(job, suite=suite.name, limit_s=suite.stated_limit_s, longer=longer)
                     skips.setdefault(skip.key, (draft.benchmark.engine, skip))
+                    kept.add(job.name)  # of repeats it is told once
+                    name = draft.benchmark.row_name
+                    left_out[name] = left_out.get(name, 0) + len(job.promises)
         del draft.groups[count:]
+    return describe_left_out(left_out, suite=suite.name, limit_s=suite.stated_limit_s, longer=longer)
+
+
+def _find_longer(suite: Suite) -> str:
+    """The shipped suite that takes the next longer; "" for none."""
+    shipped = [load_suite(name) for name in list_suites()]
+    longer = [other for other in shipped if other.stated_limit_s > suite.stated_limit_s and other.name != suite.name]
+    return min(longer, key=lambda other: other.stated_limit_s).name if longer else ""
 
 
 def _name_jobs(drafts: Sequence[_Draft], *, several: bool) -> Iterator[PlannedJob]:

@@ -9,6 +9,7 @@ from xpukit.evaluate.report_csv import label_row
 from xpukit.evaluate.result import Evaluation, Result
 
 ROW_COLUMNS = ("metric", "device", "value", "unit", "spread", "data", "reference", "share", "verdict")
+_RANK = "rank"
 VERDICT_ORDER = ("fail", "unknown", "warn", "pass", "no-baseline", "not-applicable")
 # Points of curves, and figures that another row says too (busbw is algbw on the scale of the hardware).
 _DETAILS = {("memory", "bandwidth"), ("transfer", "bandwidth"), ("p2p", "bandwidth"), ("collectives", "algbw")}
@@ -77,7 +78,10 @@ def describe_share(row: Result) -> str:
 def describe_cells(row: Result) -> tuple[str, ...]:
     """A row as the cells of ROW_COLUMNS."""
     data = "" if row.verified is None else "verified" if row.verified else "WRONG"
-    verdict = f"{row.verdict}: {row.reason}" if row.reason and row.verdict != "no-baseline" else row.verdict
+    # The value of a rank stands for a word, which the note says.
+    told = row.reason if row.verdict != "no-baseline" else ""
+    told = told or (row.note if row.unit == _RANK else "")
+    verdict = f"{row.verdict}: {told}" if told else row.verdict
     return (
         describe_row(row),
         " ".join(row.devices),

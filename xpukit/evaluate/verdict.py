@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from xpukit.core.measurement import YES_NO, Measurement, MetricKey, Promise, Skip, Verdict
+from xpukit.core.measurement import STATES, Measurement, MetricKey, Promise, Skip, Verdict
 from xpukit.evaluate.link_way import Way
 from xpukit.evaluate.reference import Limits, ReferenceBook
 from xpukit.evaluate.result import KnownLimit, ReferenceUsed, Result
@@ -51,7 +51,7 @@ def judge_measurement(
     ratio: float | None = None
     if reference is not None and reference.value > 0 and spread.median > 0:
         ratio = spread.median / reference.value if measurement.higher_is_better else reference.value / spread.median
-    noisy = measurement.unit != YES_NO and is_noisy(spread, noisy_above=settings.noisy_above)
+    noisy = measurement.unit not in STATES and is_noisy(spread, noisy_above=settings.noisy_above)
     known = KnownLimit(value=limit[0], source=limit[1], share=spread.median / limit[0]) if limit else None
     row = msgspec.structs.replace(
         row,
@@ -166,6 +166,8 @@ def _find_limit(key: MetricKey, limits: Limits, book: ReferenceBook) -> tuple[fl
     """The links that the copies really cross bound them; without knowing these, the devices' own limits do."""
     facts = load_metrics().get((key.benchmark, key.metric))
     way = book.find_way(key)
+    if way is not None and way.fabric:
+        return None
     if facts is None or facts.bound != "link" or way is None or way.hop is None:
         return limits.find(key)
     hop = way.hop

@@ -21,12 +21,13 @@ class LatencyNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a figure is. `tolerance`: the fraction by which it may be worse than what it is compared with."""
+    """What a figure is. `tolerance`: by which fraction it may be worse than what it is compared with."""
 
     name: str
     unit: str
     direction: Literal["higher", "lower"]
     tolerance: float
+    source: str
 
     @property
     def higher_is_better(self) -> bool:

@@ -10,7 +10,7 @@ from xpukit.facts.doctor_tables import load_table
 
 
 class InstallStepFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`step`: a package or option of a stack, "groups" or "kernel"; `ids`: the findings that it puts right."""
+    """`step`: a package or option of a stack, "groups", "kernel" or "firmware"; `ids`: findings that it puts right."""
 
     step: str
     ids: tuple[str, ...]

@@ -45,6 +45,15 @@ class RegionNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
 
 
+class ThrottleReasons(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds clocks down, as drivers name it: heat, limits of power and current, and what is no alarm."""
+
+    heat: tuple[str, ...]
+    power: tuple[str, ...]
+    other: tuple[str, ...]
+    source: str
+
+
 class ContainerPattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Finds a container's id in a cgroup path, as group 1."""
 
@@ -74,6 +83,7 @@ class ExporterSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     engines: EngineNames
     engine_groups: EngineGroups
     regions: RegionNames
+    throttle: ThrottleReasons
     containers: ContainerPattern
     pid_namespace: PidNamespace
     xpu_smi_dump: DumpForms

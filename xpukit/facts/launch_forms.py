@@ -25,11 +25,15 @@ class HealthFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RayFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a machine waits for the others to join, in seconds."""
+    """How long a machine waits for the others to join, in seconds; from which version on Ray knows a token, and what
+    makes a good one."""
 
     join_s: int
     poll_s: int
     why: str
+    token_since: str
+    token_from: str
+    token_source: str
     source: str
 
 

@@ -32,7 +32,9 @@ class TypeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `state`: the kind of its layers without a growing cache; `bare_state`: they have no MLP; `parallel_state`: every
     layer has attention beside it; `shared_blocks`: the attending layers share the weights of so many.
     `shared_experts`: beside those routed to, where the config does not say. `extra_parameters`: not in the config.
-    `tied`: input and output embeddings are one, whatever the config says.
+    `tied`: input and output embeddings are one, whatever the config says; `ties`: where it says nothing.
+    `mlp_divisor`: of the intermediate size that the config names. `paired_layers`: a layer is two attentions, each
+    with a dense MLP, beside one set of experts. `head_in_model`: a class named XModel has the output head too.
     """
 
     model_types: tuple[str, ...]
@@ -51,6 +53,10 @@ class TypeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shared_experts: int = 0
     extra_parameters: int = 0
     tied: bool = False
+    ties: bool = False
+    mlp_divisor: int = 1
+    paired_layers: bool = False
+    head_in_model: bool = False
 
 
 class EngineRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

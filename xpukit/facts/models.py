@@ -99,12 +99,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LogPattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A line of an engine's start-up log. `regex` is searched in the line, prefixes and all."""
+    """A line of an engine's start-up log. `regex` is searched in the line, prefixes and all.
+
+    `engine`: "vllm" is llm-scaler's too.
+    """
 
     name: str
     regex: str
     versions: str
     source: str
+    engine: str = "vllm"
 
 
 class _Models(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

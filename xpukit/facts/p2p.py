@@ -10,6 +10,7 @@ from xpukit.facts.tables import damaged, read_table
 
 LINKS_SCHEMA = "xpukit.p2p-links/1"
 SHAPES_SCHEMA = "xpukit.p2p-shapes/1"
+WIRING_SCHEMA = "xpukit.p2p-wiring/1"
 
 
 class LineCode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,3 +91,47 @@ def load_shapes() -> dict[str, Shape]:
     """Known shapes by name. Raises BadFactsError when the file breaks its schema."""
     file = read_table("p2p", "shapes", _ShapeFile, SHAPES_SCHEMA)
     return {shape.name: shape for shape in file.shape}
+
+
+class WiringKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A word of the topology matrix; `fabric`: copies between the two do not go over PCIe."""
+
+    name: str
+    rank: int
+    summary: str
+    source: str
+    fabric: bool = False
+
+
+class WiringBlind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a generation of the tool does not look at, said beside these of its words."""
+
+    major: int
+    kinds: tuple[str, ...]
+    summary: str
+    source: str
+
+
+class WiringFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The words of xpu-smi's topology matrix."""
+
+    schema: str
+    date: str
+    kind: tuple[WiringKind, ...]
+    blind: tuple[WiringBlind, ...]
+
+    def find(self, word: str) -> WiringKind | None:
+        """'XL8' is the kind XL; None for a word that the table lacks."""
+        name = "XL" if word.startswith("XL") and word[2:].isdecimal() else word
+        return next((kind for kind in self.kind if kind.name == name), None)
+
+    def explain_blind(self, word: str, major: int | None) -> str:
+        """What this generation of the tool would not have seen, "" when nothing is known of that."""
+        name = "XL" if word.startswith("XL") and word[2:].isdecimal() else word
+        return "; ".join(row.summary for row in self.blind if row.major == major and name in row.kinds)
+
+
+@cache
+def load_wiring() -> WiringFacts:
+    """Words of the topology matrix. Raises BadFactsError when the file breaks its schema."""
+    return read_table("p2p", "wiring", WiringFacts, WIRING_SCHEMA)

@@ -154,10 +154,13 @@ def load_start() -> StartFile:
 
 
 def list_patterns(line: StartLine | SuggestionLine) -> tuple[re.Pattern[str], ...]:
-    """The regular expressions of a line: its own, or those that engine_log.json has under its name."""
+    """The regular expressions of a line: its own, or vLLM's that engine_log.json has under its name.
+
+    Other engines' lines there have other groups than the line's text; they are rows with a regex of their own here.
+    """
     if line.regex:
         return (re.compile(line.regex),)
-    return tuple(re.compile(row.regex) for row in list_log_patterns() if row.name == line.log)
+    return tuple(re.compile(row.regex) for row in list_log_patterns() if row.name == line.log and row.engine == "vllm")
 
 
 def read_stated_length(text: str) -> int | None:

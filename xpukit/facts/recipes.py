@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
@@ -148,18 +148,32 @@ def list_recipes() -> tuple[str, ...]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or the user's own by the path of its folder (a name with a `/`).
+    """A shipped recipe by name, or the user's own by the path of its folder (a name with a `/`, or `.`).
 
     Raises UsageError for an unknown name and BadFactsError for a file that breaks the schema.
     """
-    folder = Path(name) if "/" in name else shipped_dir("dockerfiles") / name
-    if "/" not in name and name not in list_recipes():
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, list_recipes(), n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"no recipe named {name!r}", hint=f"{meant}recipes: {', '.join(list_recipes())}")
+    if "/" in name or name in (".", ".."):
+        folder = Path(name)
+        if not (folder / RECIPE_FILE).exists():
+            raise UsageError(f"{name}: no folder with a {RECIPE_FILE}", hint=_hint_folder(folder))
+        return parse_recipe(load_toml(folder / RECIPE_FILE), folder=folder)
+    if name not in list_recipes():
+        hint = f"recipes: {', '.join(list_recipes())}"
+        if near := get_close_matches(name, list_recipes(), n=1):
+            hint = f"did you mean {near[0]}? {hint}"
+        if name and (Path(name) / RECIPE_FILE).exists():
+            hint = f"for the folder here write ./{name}"
+        raise UsageError(f"no recipe named {name!r}", hint=hint)
+    folder = shipped_dir("dockerfiles") / name
     return parse_recipe(load_toml(folder / RECIPE_FILE), folder=folder)
+
+
+def _hint_folder(folder: Path) -> str:
+    if folder.name == RECIPE_FILE and folder.exists():
+        return f"name its folder: {folder.parent}/"
+    if folder.name in list_recipes():
+        return f"the shipped recipe is named without a path: {folder.name}"
+    return "check the path; docs/recipes.md and dockerfiles/README.md say what a recipe is"
 
 
 def parse_recipe(raw: dict[str, Any], *, folder: Path) -> Recipe:
@@ -171,12 +185,56 @@ def parse_recipe(raw: dict[str, Any], *, folder: Path) -> Recipe:
         recipe = msgspec.convert({**raw, "folder": str(folder)}, Recipe)
     except msgspec.ValidationError as err:
         raise BadFactsError(f"{source}: {err}", hint="compare with dockerfiles/smoke/recipe.toml") from err
+    _check_texts(recipe, source)
     for key in (*recipe.settings, *(key for variant in recipe.variants for key in variant.settings)):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", key):
             raise BadFactsError(f"{source}: setting {key!r}: lower-case letters, digits and _ only")
         if key not in recipe.settings:
             raise BadFactsError(f"{source}: a variant sets {key!r}, which is no setting")
+    for key, setting in recipe.settings.items():
+        if problem := _find_problem(key, setting):
+            raise BadFactsError(
+                f"{source}: setting {key!r}: {problem}", hint="compare with dockerfiles/smoke/recipe.toml"
+            )
     for name in (TEMPLATE_FILE, *recipe.context):
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or str(pure) == ".":
+            raise BadFactsError(
+                f"{source}: context {name!r} lies outside of the recipe", hint="copy it into the folder"
+            )
         if not (folder / name).exists():
             raise BadFactsError(f"{folder / name}: named by the recipe and not there")
     return recipe
+
+
+def _check_texts(recipe: Recipe, source: Path) -> None:
+    """Name and version are part of the image's name; these texts are labels, of one line each. Raises BadFactsError."""
+    if not re.fullmatch(r"[a-z0-9]+(?:(?:[._-]|__)[a-z0-9]+)*", recipe.name):
+        raise BadFactsError(
+            f"{source}: name {recipe.name!r}: lower-case letters and digits, joined by single . _ or -",
+            hint="it is part of the image's name",
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", recipe.version):
+        raise BadFactsError(
+            f"{source}: version {recipe.version!r}: letters, digits and . _ + - only",
+            hint="it is part of the image's tag",
+        )
+    texts = {"summary": recipe.summary, "engine": recipe.answers.engine, "version": recipe.answers.engine_version}
+    for what, text in (*texts.items(), *(("variant", variant.name) for variant in recipe.variants)):
+        if not text.isprintable():
+            raise BadFactsError(f"{source}: {what} {text!r} has more than one line", hint="a description may be longer")
+
+
+def _find_problem(key: str, setting: Setting) -> str:
+    """What makes a setting impossible; "" for nothing."""
+    if hasattr(dict, key):
+        return "a template could not read it as s.NAME; take another name"
+    try:
+        re.compile(setting.pattern)
+    except re.error as err:
+        return f"pattern {setting.pattern!r} is no regular expression: {err}"
+    if (setting.type == "choice") != bool(setting.choices):
+        return "choices belong to type choice, which needs some"
+    if setting.minimum is not None and setting.maximum is not None and setting.minimum > setting.maximum:
+        return f"minimum {setting.minimum} is above maximum {setting.maximum}"
+    return ""

@@ -29,7 +29,8 @@ class PackageFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A package. `needs_source`: the distribution itself does not have it. `required` False: the rest works without.
 
     `archives`: where the name of the package is not known, the pattern of its archives in the source directory; `name`
-    is then our word for it, and `brings` a file by which one sees that it is there.
+    is then our word for it, and `brings` a file by which one sees that it is there. `remedy` is what a user does where
+    no source has it. `firmware`: it may bring what the stack's rows of firmware name.
     """
 
     name: str
@@ -40,6 +41,8 @@ class PackageFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tested: tuple[str, ...] = ()
     required: bool = True
     needs_source: bool = False
+    remedy: str = ""
+    firmware: bool = False
 
 
 class FileFacts(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,7 +74,7 @@ class EnvironmentScripts(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class DumpForms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ways to ask `xpu-smi dump`; "{device}" stands for the device's number."""
+    """Ways to ask one command of xpu-smi, best first; "{device}" stands for the device's number."""
 
     arguments: tuple[tuple[str, ...], ...]
     source: str
@@ -87,6 +87,7 @@ class ToolTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schema: str
     oneapi: EnvironmentScripts
     xpu_smi_dump: DumpForms
+    xpu_smi_stats: DumpForms
     tools: tuple[Tool, ...]
 
 

@@ -8,7 +8,10 @@ import os
 import socket
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from xpukit.core.json_document import BAD_JSON
 from xpukit.host.docker_values import Reach
@@ -18,20 +21,39 @@ _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 _START_HINT = "start it: sudo systemctl start docker (installed as docker.io or docker-ce)"
 
 
+class DockerContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The docker client's current context. `tls` is the folder of its certificates, which need not be there."""
+
+    address: str
+    tls: Path
+    skip_verify: bool = False
+
+
 def find_address() -> str:
     """The daemon that the docker client of this user would speak to: DOCKER_HOST, its current context, the default."""
     given = os.environ.get("DOCKER_HOST", "")
     if given:
         return given
+    context = find_context()
+    return context.address if context is not None else DEFAULT_ADDRESS
+
+
+def find_context() -> DockerContext | None:
+    """The docker client's current context, None for its default one or where it names no daemon."""
     folder = Path(os.environ.get("DOCKER_CONFIG", "") or Path.home() / ".docker")
     name = os.environ.get("DOCKER_CONTEXT", "") or str(_read_json(folder / "config.json").get("currentContext", ""))
-    if name and name != "default":
-        meta = _read_json(folder / "contexts" / "meta" / sha256(name.encode()).hexdigest() / "meta.json")
-        endpoint = meta.get("Endpoints", {})
-        found = endpoint.get("docker", {}).get("Host", "") if isinstance(endpoint, dict) else ""
-        if found:
-            return str(found)
-    return DEFAULT_ADDRESS
+    if not name or name == "default":
+        return None
+    digest = sha256(name.encode()).hexdigest()
+    endpoints = _read_json(folder / "contexts" / "meta" / digest / "meta.json").get("Endpoints", {})
+    endpoint = endpoints.get("docker", {}) if isinstance(endpoints, dict) else {}
+    if not isinstance(endpoint, dict) or not endpoint.get("Host"):
+        return None
+    return DockerContext(
+        address=str(endpoint["Host"]),
+        tls=folder / "contexts" / "tls" / digest / "docker",
+        skip_verify=bool(endpoint.get("SkipTLSVerify")),
+    )
 
 
 def check_address(address: str, *, timeout_s: float = 5.0) -> Reach:
@@ -79,7 +101,8 @@ def _explain_os_error(address: str, err: OSError) -> Reach:
             address=address,
             kind="no-permission",
             message=f"this user may not talk to the Docker daemon at {address}",
-            hint="join the group docker (sudo usermod -aG docker $USER), log in again; or run with sudo",
+            hint=_hint_rootless()
+            or "join the group docker (sudo usermod -aG docker $USER), log in again; or run with sudo",
         )
     if err.errno == errno.ENOENT:
         message = f"no Docker daemon at {address}: the socket is not there"
@@ -101,11 +124,19 @@ def _explain_os_error(address: str, err: OSError) -> Reach:
 
 def _hint_start(address: str) -> str:
     if address == DEFAULT_ADDRESS:
-        return _START_HINT
+        return _hint_rootless() or _START_HINT
     return f"{_START_HINT}; the address comes from DOCKER_HOST or the docker context: correct or unset it"
 
 
-def _read_json(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+def _hint_rootless() -> str:
+    """A daemon of this user's own, which the docker client finds only when it is told; "" for none."""
+    path = Path(os.environ.get("XDG_RUNTIME_DIR", "") or f"/run/user/{os.getuid()}") / "docker.sock"
+    if not path.is_socket():
+        return ""
+    return f"this user has a rootless daemon: export DOCKER_HOST=unix://{path}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         parsed = json.loads(path.read_bytes())
     except (OSError, *BAD_JSON):

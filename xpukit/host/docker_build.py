@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from xpukit.host.docker_connect import make_api
 from xpukit.host.docker_values import ClassicBuilt
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def make_tracking_client(address: str, timeout_s: float) -> Any:
             self.last_response = super().post(*arguments, **options)
             return self.last_response
 
-    return TrackingClient(base_url=address, version="auto", timeout=timeout_s, use_ssh_client=address[:6] == "ssh://")
+    return make_api(TrackingClient, address, timeout_s=timeout_s)
 
 
 def build_classic(

@@ -15,6 +15,7 @@ from typing import IO, Any
 from xpukit.core.errors import ExternalError, OutputError
 from xpukit.host import docker_decode
 from xpukit.host.docker_address import check_address, find_address
+from xpukit.host.docker_connect import make_api
 from xpukit.host.docker_values import (
     ClassicBuilt,
     ContainerInfo,
@@ -325,12 +326,7 @@ class DockerDaemon:
 
         try:
             if self._api is None:
-                self._api = docker.APIClient(
-                    base_url=self.address,
-                    version="auto",
-                    timeout=self._timeout_s,
-                    use_ssh_client=self.address.startswith("ssh://"),
-                )
+                self._api = make_api(docker.APIClient, self.address, timeout_s=self._timeout_s)
             self._api.timeout = timeout_s or self._timeout_s
             yield self._api
         except requests.exceptions.ReadTimeout as err:
@@ -346,7 +342,7 @@ class DockerDaemon:
             self.close()
             reach = check_address(self.address)
             message = reach.message or f"Docker: {what}: {err}"
-            raise ExternalError(message, hint=reach.hint or "look at the daemon: journalctl -u docker") from err
+            raise ExternalError(message, hint=reach.hint or _hint_silence(self.address)) from err
 
 
 def _hint_status(code: int | None) -> str:
@@ -355,6 +351,12 @@ def _hint_status(code: int | None) -> str:
     if code == 409:
         return "it is in use or the name is taken: docker ps -a"
     return "the daemon's log says more: journalctl -u docker"
+
+
+def _hint_silence(address: str) -> str:
+    if address.startswith(("tcp://", "http://", "https://")):
+        return "is it a Docker daemon's address? One with TLS needs DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+    return "look at the daemon: journalctl -u docker"
 
 
 def _write_stream(path: Path, chunks: Iterator[bytes]) -> None:

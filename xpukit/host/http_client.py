@@ -19,6 +19,9 @@ _PIECE_BYTES = 1 << 16
 # A machine that is not there drops packets without a word.
 _CONNECT_LIMIT_S = 10.0
 
+# Private authorities: OpenSSL reads these.
+CA_HINT = "for a certificate authority of your own: SSL_CERT_FILE=its certificate"
+
 Trouble = Literal["", "unreachable", "timeout", "tls", "cut-off", "too-long", "protocol"]
 
 
@@ -117,6 +120,8 @@ def send_request(
         connection.request(method, path or "/", body=body, headers={"Connection": "close", **(headers or {})})
         reply = connection.getresponse()
         status, came = reply.status, {name.lower(): value for name, value in reply.getheaders()}
+        if (coding := came.get("content-encoding", "identity").lower()) != "identity":
+            trouble, detail = "protocol", f"the answer is compressed ({coding:.20}), which was not asked for"
         size = 0
         while piece := reply.read1(_PIECE_BYTES):
             parts.append(piece[: limit_bytes - size])
@@ -131,6 +136,8 @@ def send_request(
                 trouble, detail = "cut-off", f"{int(stated) - size} bytes are missing"
     except ssl.SSLError as err:
         trouble, detail = "tls", err.reason or str(err)
+        if isinstance(err, ssl.SSLCertVerificationError):
+            detail = f"its certificate is not trusted: {err.verify_message} ({CA_HINT})"
     except TimeoutError:
         unanswered = f"no whole answer within {timeout_s:g} s"
         trouble, detail = "timeout", unanswered if held is not None else f"no connection within {limit:g} s"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from xpukit.core.errors import UsageError
+from xpukit.host.http_client import CA_HINT
 
 _LIMIT_BYTES = 1 << 20
 _MOST_HEADERS = 200
@@ -87,7 +88,8 @@ class HttpStreamClient:
         self._idle: list[_Connection] = []
         self._tls = ssl.create_default_context() if endpoint.tls else None
         name = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        given = {"Host": f"{name}:{endpoint.port}", "User-Agent": "xpukit", **(headers or {})}
+        own = {"Host": f"{name}:{endpoint.port}", "User-Agent": "xpukit", "Accept-Encoding": "identity"}
+        given = {**own, **(headers or {})}
         if any("\r" in value or "\n" in value for value in given.values()):
             raise UsageError("a header holds a line break", hint="check the key in the environment variable")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in given.items())
@@ -125,6 +127,8 @@ class HttpStreamClient:
                 finished = True
                 text = " ".join(said.decode("utf-8", "replace").split())
                 raise HttpFailure(f"HTTP {status}{': ' + text if text else ''}")
+            if (coding := headers.get("content-encoding", "identity").lower()) != "identity":
+                raise HttpFailure(f"the answer is compressed ({coding:.20}), which was not asked for")
             async for piece in _read_body(connection.reader, headers):
                 yield piece
             finished = True
@@ -239,6 +243,8 @@ def _describe(err: BaseException) -> str:
         return "the connection was closed before the answer ended"
     if isinstance(err, asyncio.TimeoutError):
         return "timed out"
+    if isinstance(err, ssl.SSLCertVerificationError):
+        return f"TLS: its certificate is not trusted: {err.verify_message} ({CA_HINT})"
     if isinstance(err, ssl.SSLError):
         return f"TLS: {err.reason or 'failed'}"
     if isinstance(err, OSError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @contextlib.contextmanager
@@ -63,6 +66,8 @@ def stop_on_interrupt(stop: asyncio.Event) -> Iterator[None]:
 
     Outside the main thread (and where the loop has no signals) nothing changes.
     """
+    import asyncio
+
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
 

@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import IO, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -30,6 +30,7 @@ BLOBS = "blobs"
 BLOB_FROM_BYTES = 64 << 10
 # A hostile or damaged archive must not fill memory: no recording of a machine comes near this.
 _UNPACKED_LIMIT_BYTES = 2 << 30
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -200,24 +201,17 @@ def read_archive(path: Path) -> dict[str, bytes]:
     """All regular files of a tar archive by their path below its single top folder (if it has one)."""
     try:
         raw = path.read_bytes()
-        stream: io.BytesIO = io.BytesIO(raw)
-        if raw[:4] == b"\x28\xb5\x2f\xfd":
+        if raw[:4] == _ZSTD_MAGIC:
             import zstandard
 
-            with zstandard.ZstdDecompressor().stream_reader(stream) as reader:
-                stream = io.BytesIO(reader.read(_UNPACKED_LIMIT_BYTES))
-        members: dict[str, bytes] = {}
-        total = 0
-        with tarfile.open(fileobj=stream, mode="r:*") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                total += member.size
-                if total > _UNPACKED_LIMIT_BYTES:
-                    raise BadRecordingError(f"{path}: unpacks to more than {_UNPACKED_LIMIT_BYTES >> 30} GiB")
-                taken = archive.extractfile(member)
-                if taken is not None:
-                    members[str(PurePosixPath(member.name))] = taken.read()
+            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as reader:
+                members = _read_members(path, cast(IO[bytes], reader), "r|")
+                # To the frame's end, where its checksum stands.
+                left = _UNPACKED_LIMIT_BYTES
+                while left > 0 and (rest := len(reader.read(1 << 20))):
+                    left -= rest
+        else:
+            members = _read_members(path, io.BytesIO(raw), "r:*")
     except BadRecordingError:
         raise
     except Exception as err:  # tarfile, lzma, zlib and zstandard each have their own for damaged input
@@ -231,6 +225,21 @@ def read_archive(path: Path) -> dict[str, bytes]:
     if manifests and MANIFEST not in members:
         top = str(PurePosixPath(min(manifests, key=len)).parent) + "/"
         members = {name.removeprefix(top): data for name, data in members.items() if name.startswith(top)}
+    return members
+
+
+def _read_members(path: Path, stream: IO[bytes], mode: Literal["r|", "r:*"]) -> dict[str, bytes]:
+    """What a member says of its size is believed before it is read: a small archive cannot fill memory."""
+    members: dict[str, bytes] = {}
+    total = 0
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for member in archive:
+            total += member.size
+            if total > _UNPACKED_LIMIT_BYTES:
+                raise BadRecordingError(f"{path}: unpacks to more than {_UNPACKED_LIMIT_BYTES >> 20} MiB")
+            taken = archive.extractfile(member) if member.isfile() else None
+            if taken is not None:
+                members[str(PurePosixPath(member.name))] = taken.read()
     return members
 
 

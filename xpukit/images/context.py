@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,25 +40,63 @@ def hash_file(path: Path) -> tuple[str, int]:
 
 def read_bytes(path: Path) -> bytes:
     """A small file's content. Raises UsageError when it cannot be read."""
+    require_file(path)
     try:
         return path.read_bytes()
     except OSError as err:
         raise UsageError(f"{path}: cannot be read: {err.strerror or err}", hint="check the path") from err
 
 
+def require_file(path: Path) -> int:
+    """Size in bytes of a regular file. Raises UsageError for what is none: a pipe would never end."""
+    try:
+        found = path.stat()
+    except OSError as err:
+        raise UsageError(f"{path}: cannot be read: {err.strerror or err}", hint="check the path") from err
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a regular file", hint="a build context holds files and directories only")
+    return found.st_size
+
+
 def link_file(source: Path, path: str) -> ContextFile:
-    """A large file of this host as a file of the context, hashed now."""
+    """A large file of this host as a file of the context, hashed now; only whether it is executable counts."""
+    require_file(source)
     digest, size = hash_file(source)
-    return ContextFile(path=path, source=str(source), sha256=digest, size_bytes=size)
+    mode = 0o755 if source.stat().st_mode & 0o100 else 0o644
+    return ContextFile(path=path, source=str(source), sha256=digest, size_bytes=size, mode=mode)
 
 
-def link_folder(folder: Path, path: str) -> Iterator[ContextFile]:
-    """Every file under `folder`, as files under `path` of the context, sorted. Raises UsageError for no folder."""
+def walk_folder(folder: Path) -> Iterator[Path]:
+    """Every file under `folder`, sorted. Raises UsageError for what cannot be read, and for a link to a directory:
+    left out silently it would be missing in the image.
+    """
+    try:
+        for place, folders, files in os.walk(folder, onerror=_fail_walk):
+            folders.sort()
+            for linked in (Path(place) / name for name in folders):
+                if linked.is_symlink():
+                    raise UsageError(f"{linked} is a link to a directory", hint="put the directory itself there")
+            yield from (Path(place) / name for name in sorted(files))
+    except OSError as err:
+        raise UsageError(
+            f"{err.filename or folder}: cannot be read: {err.strerror}", hint="check the path and its permissions"
+        ) from err
+
+
+def link_folder(folder: Path, path: str, *, wanted: Callable[[str], bool] | None = None) -> Iterator[ContextFile]:
+    """Every file under `folder` whose name is `wanted`, as files under `path` of the context, sorted.
+
+    Raises UsageError for no folder, and for what walk_folder and link_file refuse.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="check the path")
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
+    for file in sorted(walk_folder(folder)):
+        if wanted is None or wanted(file.name):
             yield link_file(file, f"{path}/{file.relative_to(folder)}")
+
+
+def _fail_walk(err: OSError) -> None:
+    raise err
 
 
 def list_entries(rendered: Rendered) -> tuple[ContextEntry, ...]:

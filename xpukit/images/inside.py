@@ -14,6 +14,7 @@ from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.paths import shipped_dir
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest, ExecAnswer
+from xpukit.host.interrupt import hold_interrupts
 
 # By this label what an interrupted run left behind is found: docker ps -a --filter label=io.xpukit.inspecting
 LABEL_OURS = "io.xpukit.inspecting"
@@ -29,14 +30,19 @@ def load_program(name: str) -> str:
 
 @contextlib.contextmanager
 def keep_container(daemon: DockerDaemon, request: ContainerRequest) -> Iterator[str]:
-    """Create and start a container; it is removed whatever happens."""
+    """Create and start a container; it is removed whatever happens, also where Ctrl-C comes in the middle of that."""
     labelled = msgspec.structs.replace(request, labels={**request.labels, LABEL_OURS: "1"})
-    container = daemon.create_container(labelled)
+    container = ""
     try:
+        # Between the daemon's making it and our knowing its name nothing could remove it.
+        with hold_interrupts():
+            container = daemon.create_container(labelled)
         daemon.start_container(container)
         yield container
     finally:
-        daemon.remove_container(container)
+        if container:
+            with hold_interrupts():
+                daemon.remove_container(container)
 
 
 def idle_request(image: str, **changes: Any) -> ContainerRequest:
@@ -48,11 +54,13 @@ def idle_request(image: str, **changes: Any) -> ContainerRequest:
 def run_inside(
     daemon: DockerDaemon, container: str, argv: Sequence[str], *, timeout_s: float, user: str = ""
 ) -> ExecAnswer:
-    """A command as a user's `docker exec` runs it; a program that is not there answers 127."""
+    """A command as a user's `docker exec` runs it; a program that is not there answers 127, and so does every program
+    of an image in which not even `sleep` runs.
+    """
     try:
         return daemon.exec_in(container, argv, timeout_s=timeout_s, user=user)
     except ExternalError as err:
-        if "not found" in err.message or "no such file" in err.message.lower():
+        if any(words in err.message.lower() for words in ("not found", "no such file", "is not running")):
             return ExecAnswer(rc=127, err=err.message.encode())
         raise
 

@@ -11,6 +11,7 @@ from xpukit.host.docker_values import HistoryEntry, ImageInfo
 from xpukit.images.engine_flags import LABEL_FLAGS, LABEL_FLAGS_HASH
 from xpukit.images.inside import run_inside, run_program
 from xpukit.images.inventory import Inventory, LayerSize, Package, PackageKind
+from xpukit.images.inventory_files import read_dpkg, read_release
 
 TIMEOUT_S = 120.0
 _DPKG = ("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\\t${Package}\\t${Version}\\t${Architecture}\\n")
@@ -26,7 +27,8 @@ def read_inventory(
 ) -> Inventory:
     """Ask the package managers inside a running container. What cannot be asked is noted, never raised."""
     notes: list[str] = []
-    release = dict(_OS_RELEASE.findall(_say(daemon, container, ("cat", "/etc/os-release"), timeout_s) or ""))
+    said_release = _say(daemon, container, ("cat", "/etc/os-release"), timeout_s) or read_release(daemon, container)
+    release = dict(_OS_RELEASE.findall(said_release))
     # As root, since distributions may lie in a home that the image's user cannot read.
     said = run_program(daemon, container, "read_packages.py", timeout_s=timeout_s, user="0")
     if not isinstance(said, dict):
@@ -36,7 +38,9 @@ def read_inventory(
     dpkg = _say(daemon, container, _DPKG, timeout_s)
     rpm = _say(daemon, container, _RPM, timeout_s)
     if dpkg is None and rpm is None:
-        notes.append("the image has neither dpkg nor rpm: packages of the system are not known")
+        dpkg = read_dpkg(daemon, container)
+        said_packages = "read from dpkg's files" if dpkg else "not known"
+        notes.append(f"the image has neither dpkg nor rpm to ask: packages of the system are {said_packages}")
     packages = [
         *parse_dpkg(dpkg or "", licences if isinstance(licences, dict) else {}),
         *parse_rpm(rpm or ""),

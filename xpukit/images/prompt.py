@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from xpukit.core.errors import UsageError
 from xpukit.facts.recipes import Recipe, Setting, SettingValue
 from xpukit.images.render import check_base_image
-from xpukit.images.settings import check_value, describe_allowed, write_value
+from xpukit.images.settings import check_value, describe_allowed, refuse_secret, write_value
 
 AT_MOST_TRIES = 5
 # An answer that empties a text or a list whose default is not empty.
@@ -74,6 +74,7 @@ def _ask_one(key: str, setting: Setting, default: SettingValue, read_line: ReadL
         if not answer:
             return default
         try:
+            refuse_secret(key, answer, source="answer")
             empty = answer == NOTHING and _can_be_empty(setting, key)
             value = check_value(setting, key, "" if empty else answer, source="answer")
             if key.endswith("_image"):

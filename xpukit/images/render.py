@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 from xpukit import __version__
-from xpukit.core.errors import UsageError
+from xpukit.core.errors import BadFactsError, UsageError
 from xpukit.facts.recipes import Recipe, SettingValue
 from xpukit.images import build
 from xpukit.images.sources import (
@@ -82,6 +83,11 @@ def render_recipe(
     }
     files = [*render_files(recipe, values), *inputs]
     files.sort(key=lambda file: file.path)
+    for before, file in pairwise(files):
+        if before.path == file.path:
+            raise BadFactsError(
+                f"recipe {recipe.name}: {file.path} is twice in the build context", hint="rename one of the two"
+            )
     digest = _hash_files(files, settings)
     return build.Rendered(
         recipe=recipe.name,

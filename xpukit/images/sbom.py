@@ -1,18 +1,16 @@
-"""An inventory as a CycloneDX 1.6 document, made with the project's own library, and back."""
+"""An inventory as a CycloneDX 1.6 document, made with the project's own library (sbom_read.py reads one)."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from xpukit import __version__
-from xpukit.core.errors import BadFactsError, ExternalError
-from xpukit.images.inventory import Inventory, Package, PackageKind
+from xpukit.core.errors import ExternalError
+from xpukit.images.inventory import Inventory, Package
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 # Serial numbers are made from the content, so that the same image has the same document.
 _NAMESPACE = uuid.UUID("6f1f0b3e-2f6c-5d4b-9f55-0d6f3c1a7e21")
-_PURL_KINDS: dict[str, PackageKind] = {"deb": "deb", "rpm": "rpm", "pypi": "pypi"}
 
 
 def render_sbom(inventory: Inventory) -> bytes:
@@ -156,41 +153,3 @@ def _read_time(text: str) -> Any:
         return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
     except ValueError:
         return datetime.fromtimestamp(0, tz=timezone.utc)
-
-
-def parse_sbom(document: Mapping[str, Any], *, name: str) -> Inventory:
-    """The packages of any CycloneDX JSON document with purls, ours or another tool's. Raises BadFactsError."""
-    if document.get("bomFormat") != "CycloneDX":
-        raise BadFactsError(f"{name}: no CycloneDX document", hint="give an image, a build directory or an SBOM")
-    packages = set()
-    for component in _list(document.get("components")):
-        package = _parse_component(component)
-        if package is not None:
-            packages.add(package)
-    metadata = document.get("metadata")
-    root = metadata.get("component") if isinstance(metadata, dict) else None
-    image = str(root.get("name", "")) if isinstance(root, dict) else ""
-    return Inventory(
-        image=image or name,
-        image_id="",
-        packages=tuple(sorted(packages)),
-        notes=("read from an SBOM: it says nothing of environment, labels and entry point",),
-    )
-
-
-def _parse_component(component: Mapping[str, Any]) -> Package | None:
-    kind_path, _, query = str(component.get("purl", "")).removeprefix("pkg:").partition("?")
-    kind = _PURL_KINDS.get(kind_path.partition("/")[0])
-    if kind is None or not component.get("name"):
-        return None
-    qualifiers = dict(parse_qsl(query.partition("#")[0]))
-    return Package(
-        kind=kind,
-        name=str(component["name"]),
-        version=unquote(str(component.get("version", ""))),
-        architecture=qualifiers.get("arch", ""),
-    )
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []

@@ -14,6 +14,7 @@ from xpukit.facts.recipes import Recipe, Setting, SettingValue
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
+_SECRET_HINT = "give it when the container starts (run-image --env NAME=...), or mount it as a file"
 
 
 def resolve_settings(
@@ -23,7 +24,10 @@ def resolve_settings(
 
     `given` are `key=value` texts. Raises UsageError for an unknown key (with the nearest name) or a bad value.
     """
-    values = {key: setting.default for key, setting in recipe.settings.items()}
+    values = {
+        key: check_value(setting, key, setting.default, source=f"recipe {recipe.name}: default")
+        for key, setting in recipe.settings.items()
+    }
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if variant:
         layers.append((f"variant {variant}", recipe.find_variant(variant).settings))
@@ -32,8 +36,26 @@ def resolve_settings(
     layers.append(("--set", _split_given(given)))
     for source, layer in layers:
         for key, value in layer.items():
-            values[key] = check_value(find_setting(recipe, key, source), key, value, source=source)
+            setting = find_setting(recipe, key, source)
+            refuse_secret(key, value, source=source)
+            values[key] = check_value(setting, key, value, source=source)
     return values
+
+
+def refuse_secret(key: str, value: object, *, source: str, hint: str = _SECRET_HINT) -> None:
+    """Raise UsageError for a token, a password or an address with one, without saying it: settings are labels of the
+    image and lines of its history, for everyone who gets it.
+    """
+    from xpukit.host.redaction.mask_secrets import mask_secrets
+    from xpukit.host.redaction.named_values import is_secret_name
+
+    texts = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+    named = is_secret_name(key) and any(texts)
+    if named or any(mask_secrets(text) != text for text in texts):
+        raise UsageError(
+            f"{source}: {key} is or holds a secret, and settings can be read in the image's labels and history",
+            hint=hint,
+        )
 
 
 def find_setting(recipe: Recipe, key: str, source: str) -> Setting:

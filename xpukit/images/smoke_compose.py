@@ -13,6 +13,7 @@ from xpukit.core.errors import ExternalError
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ContainerRequest
 from xpukit.host.door import Host
+from xpukit.host.interrupt import hold_interrupts
 
 # The exit code (None: still running at the limit) and what was said.
 RunComposed = Callable[[ContainerRequest, float], tuple[int | None, str]]
@@ -45,7 +46,8 @@ def make_runner(host: Host, daemon: DockerDaemon) -> RunComposed | None:
                 ran = host.run(argv, timeout_s=limit_s, env=env, cwd=place)
             finally:
                 # It removes its container itself, unless it was ended.
-                daemon.remove_container(name)
+                with hold_interrupts():
+                    daemon.remove_container(name)
         said = f"{ran.err_text}\n{ran.text}"
         if ran.failure == "timeout":
             return None, said

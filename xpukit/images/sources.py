@@ -67,7 +67,8 @@ def list_inputs(
     """What the build gets from this host: wheels, files, Debian packages, and for the classic builder the CA bundle."""
     inputs: list[build.ContextFile] = []
     if sources.wheelhouse is not None:
-        wheels = [file for file in link_folder(sources.wheelhouse, "wheelhouse") if _is_wanted(file.path, sources)]
+        # A wheelhouse may be somebody's download folder: what is no package of Python is not even read.
+        wheels = list(link_folder(sources.wheelhouse, "wheelhouse", wanted=lambda name: _is_wanted(name, sources)))
         if not wheels:
             raise UsageError(f"{sources.wheelhouse}: holds no Python package", hint="collect them with --fetch")
         inputs += wheels
@@ -137,8 +138,7 @@ def is_folder(apt_repo: str) -> bool:
     return bool(apt_repo) and "://" not in apt_repo
 
 
-def _is_wanted(path: str, sources: Sources) -> bool:
-    name = path.rpartition("/")[2]
+def _is_wanted(name: str, sources: Sources) -> bool:
     return name.endswith((".whl", ".tar.gz", ".zip")) and (not sources.wheel_names or name in sources.wheel_names)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,15 @@ from xpukit.core.errors import BadFactsError, ExternalError
 from xpukit.facts.paths import shipped_dir
 from xpukit.facts.recipes import CHECK_FILE, TEMPLATE_FILE, Recipe, SettingValue
 from xpukit.images import build
-from xpukit.images.context import read_bytes
+from xpukit.images.context import link_file, read_bytes, require_file, walk_folder
 
 if TYPE_CHECKING:
     import jinja2
 
 # Macros that every recipe may import: dockerfiles/_shared/*.j2.
 _SHARED = "_shared"
+# Larger files of a recipe (a model, a wheel) stay where they are until the builder takes them.
+_LARGE_BYTES = 8 << 20
 
 
 def render_files(recipe: Recipe, values: Mapping[str, Any]) -> list[build.ContextFile]:
@@ -25,8 +29,14 @@ def render_files(recipe: Recipe, values: Mapping[str, Any]) -> list[build.Contex
     dockerfile = _render(environment, TEMPLATE_FILE, values)
     files = [build.ContextFile(path="Dockerfile", content=dockerfile)]
     for name in _list_context(recipe):
-        templated = name.endswith(".j2")
-        content = _render(environment, name, values) if templated else read_bytes(Path(recipe.folder) / name)
+        source = Path(recipe.folder) / name
+        if name.endswith(".j2"):
+            content = _render(environment, name, values)
+        elif require_file(source) > _LARGE_BYTES:
+            files.append(link_file(source, name))
+            continue
+        else:
+            content = read_bytes(source)
         files.append(build.ContextFile(path=name.removesuffix(".j2"), content=content, mode=_mode_of(content)))
     return files
 
@@ -88,12 +98,52 @@ def _render(environment: jinja2.Environment, name: str, values: Mapping[str, Any
 
     try:
         text: str = environment.get_template(name).render(values)
-    except jinja2.TemplateError as err:
-        line = getattr(err, "lineno", None)
-        where = f"{name}:{line}" if line else name
-        raise BadFactsError(f"{where}: the template fails: {err.message or err}") from err
+    except jinja2.TemplateNotFound as err:
+        raise BadFactsError(
+            f"{_find_place(environment, name, err)}: includes {err.name}, which is not there",
+            hint=f"files of the recipe's folder and of dockerfiles/{_SHARED} can be included",
+        ) from err
+    except jinja2.UndefinedError as err:
+        raise BadFactsError(
+            f"{_find_place(environment, name, err)}: the template fails: {err.message}",
+            hint=_hint_name(str(err), values),
+        ) from err
+    except RecursionError as err:
+        raise BadFactsError(f"{name}: the template includes or calls itself without end") from err
+    except UnicodeDecodeError as err:
+        raise BadFactsError(
+            f"{name}: the template is no UTF-8 text: {err}", hint="name other files without .j2"
+        ) from err
+    except Exception as err:  # what a template computes may fail in any way: 1/0, "a" + 1
+        why = getattr(err, "message", "") or f"{type(err).__name__}: {err}"
+        raise BadFactsError(f"{_find_place(environment, name, err)}: the template fails: {why}") from err
     # Parts of a template that do not apply leave blank lines; a recipe is read by people.
     return (re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n").encode()
+
+
+def _find_place(environment: jinja2.Environment, name: str, err: Exception) -> str:
+    """`file:line` of a template's mistake, which may lie in a file that it includes."""
+    line = getattr(err, "lineno", None)
+    if line:
+        return f"{getattr(err, 'name', None) or name}:{line}"
+    # Jinja gives the frames of its generated code the template's own name and lines.
+    places = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in traceback.extract_tb(err.__traceback__)
+        if any(Path(frame.filename).is_relative_to(folder) for folder in environment.loader.searchpath)
+    ]
+    return places[-1] if places else name
+
+
+def _hint_name(said: str, values: Mapping[str, Any]) -> str:
+    """The nearest of the names that a template may use."""
+    missing = re.findall(r"'(\w+)'", said)
+    if not missing:
+        return ""
+    known = {**{f"s.{key}": key for key in values.get("s", {})}, **{key: key for key in values}}
+    near = get_close_matches(missing[-1], known.values(), n=1)
+    shown = next((full for full, key in known.items() if near and key == near[0]), "")
+    return f"did you mean {shown}?" if shown else ""
 
 
 def _join_words(items: Sequence[str], glue: str = " \\\n      ") -> str:
@@ -110,7 +160,7 @@ def _list_context(recipe: Recipe) -> list[str]:
     for name in wanted:
         path = folder / name
         if path.is_dir():
-            names |= {str(file.relative_to(folder)) for file in path.rglob("*") if file.is_file()}
+            names |= {str(file.relative_to(folder)) for file in walk_folder(path)}
         else:
             names.add(name)
     return sorted(names)

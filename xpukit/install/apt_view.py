@@ -19,16 +19,18 @@ from xpukit.install.apt_parse import (
     parse_simulation,
     parse_uris,
 )
-from xpukit.install.apt_sources import has_lists, key_path, render_source
+from xpukit.install.apt_sources import has_lists, key_path, only_options, render_source
 from xpukit.install.backups import make_directories
 from xpukit.install.site import Site
 from xpukit.install.step import Source
-from xpukit.install.work import describe_failure
+from xpukit.install.work import complain, describe_failure
 
 ASK_LIMIT_S = 60.0
 UPDATE_LIMIT_S = 600.0
 # A version that was asked for may be older: the plan shows it, and the newer archive is kept.
 _INSTALL = ("--no-install-recommends", "--allow-downgrades", "install")
+# A source that cannot be reached is an error, which apt otherwise says in a warning only.
+STRICT = ("-o", "APT::Update::Error-Mode=any")
 _QUIET = ("-o", "Debug::NoLocking=1", "-o", "APT::Get::Show-User-Simulation-Note=0", "-q")
 
 
@@ -84,11 +86,6 @@ def _read_recorded(site: Site) -> dict[str, PackageState]:
     return parse_packages(ran.text)
 
 
-def only_options(source_file: str) -> tuple[str, ...]:
-    """Options by which apt sees one file of sources only."""
-    return ("-o", f"Dir::Etc::sourcelist={source_file}", "-o", "Dir::Etc::sourceparts=-")
-
-
 @contextlib.contextmanager
 def open_view(site: Site, source: Source) -> Iterator[AptView]:
     """apt as it will be with `source`; without one, or once it is in place, apt as it is.
@@ -101,7 +98,7 @@ def open_view(site: Site, source: Source) -> Iterator[AptView]:
     if not path:
         yield AptView(site)
         return
-    if site.read(placed).data == placed_content.encode() and has_lists(site, placed_content):
+    if site.read(placed).data == placed_content.encode() and has_lists(site, placed):
         yield AptView(site, only_options(placed) if source.exclusive else ())
         return
     stamp = now_utc().replace(":", "").replace("-", "")
@@ -121,11 +118,12 @@ def _build_view(site: Site, source: Source, home: str, name: str, content: str) 
     own = ("-o", f"Dir::State::lists={home}/lists", "-o", f"Dir::Cache={home}/cache")
     update = (
         "apt-get", *own, *only_options(listing), "-q", "-o", "APT::Get::List-Cleanup=0",
-        "-o", "APT::Sandbox::User=", "-o", "Acquire::Check-Valid-Until=false", "-o", "Debug::NoLocking=1", "update",
+        "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
+        *STRICT, "update",
     )  # fmt: skip
     ran = site.run(update, timeout_s=UPDATE_LIMIT_S)
     if not ran.ok or "\nE: " in "\n" + ran.err_text:
-        raise ExternalError(f"the source cannot be read: {describe_failure(ran)}", hint="see: docs/install.md, sources")
+        raise ExternalError(f"the source cannot be read: {complain(ran)}", hint="see: docs/install.md, sources")
     if source.exclusive:
         return (*own, *only_options(listing))
     site.run(("cp", "-rsn", "/var/lib/apt/lists/.", f"{home}/lists/"), timeout_s=ASK_LIMIT_S)

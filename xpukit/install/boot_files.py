@@ -124,6 +124,15 @@ def _list_unified(site: Site) -> tuple[str, ...]:
     )
 
 
+def find_menu_maker(site: Site) -> tuple[str, ...]:
+    """The command that makes GRUB's menu anew, () where there is no menu or no such program."""
+    menu = next((path for path in MENUS if site.exists(path)), "")
+    if menu == MENUS[0] and site.has_program("update-grub"):
+        return ("update-grub",)
+    program = next((name for name in MAKERS if site.has_program(name)), "")
+    return (program, "-o", menu) if program and menu else ()
+
+
 def list_our_words() -> tuple[str, ...]:
     """Every kernel argument that one of our stacks may have put in. Raises BadFactsError."""
     return tuple({row.token: None for stack in load_stacks() for row in stack.kernel_arguments if row.token})

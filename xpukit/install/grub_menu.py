@@ -63,9 +63,11 @@ def split_grub_words(text: str) -> tuple[str, ...]:
 def read_menu(text: str) -> tuple[KernelLine, ...]:
     """The kernel lines that GRUB's own scripts wrote; of a file without their marks, all. Never raises."""
     lines: list[KernelLine] = []
-    marked = any(_SECTION.match(line) for line in text.splitlines())
+    # GRUB leaves carriage returns out wherever they stand: settings written elsewhere bring them along.
+    split = text.replace("\r", "").split("\n")
+    marked = any(_SECTION.match(line) for line in split)
     script, title, recovery = "", "", False
-    for line in text.splitlines():
+    for line in split:
         if section := _SECTION.match(line):
             script = section["script"].rsplit("/", 1)[-1] if section["edge"] == "BEGIN" else ""
         elif entry := _ENTRY.match(line):

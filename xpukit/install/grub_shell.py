@@ -12,9 +12,11 @@ import msgspec
 
 from xpukit.install.kernel_words import OPAQUE, Atom, Quote
 
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _ASSIGNED = re.compile(r"(?P<name>[A-Za-z_]\w*)(?P<op>\+?=)")
 _EXPANSION = re.compile(r"\$(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\}|(?P<special>[0-9@*#?$!-]))")
-_BRACED_NAME = re.compile(r"\$\{[#!]?(?P<name>[A-Za-z_]\w*)")
+# `${X:-…}` and its like keep what X holds; `${#X}` and `${X%…}` do not.
+_BRACED_NAME = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*):?[-+=?]")
 _OPEN = frozenset(("if", "while", "until", "for", "case", "select", "{"))
 _CLOSE = frozenset(("fi", "done", "esac", "}"))
 _MIDDLE = frozenset(("then", "else", "elif", "do", "!", "time"))
@@ -84,6 +86,8 @@ class _Reader:
 
     def read(self) -> None:
         chained = False
+        if self.text.startswith("\ufeff"):
+            raise _BrokenError("line 1: begins with a byte order mark, which is no command")
         while self._skip_blank():
             words = self._read_command()
             inside = self.parentheses > 0
@@ -102,6 +106,8 @@ class _Reader:
         while self.at < len(self.text):
             if self.text.startswith("\\\n", self.at):
                 self.at += 2
+            elif self.text.startswith("\r\n", self.at) and not self.text[: self.at].rpartition("\n")[2].strip():
+                raise _BrokenError(f"{self._line(self.at)}: a carriage return on a line of its own is no command")
             elif self.text[self.at] in " \t\r\n;":
                 self.at += 1
             elif self.text[self.at] == "#":
@@ -150,6 +156,10 @@ class _Reader:
                 self.depth = max(self.depth - 1, 0)
             words = words[1:]
         certain = certain and not self.depth
+        if len(words) > 1 and words[1].raw.startswith("=") and _NAME.fullmatch(words[0].raw):
+            raise _BrokenError(
+                f"{self._line(words[0].start)}: {words[0].raw} has a blank before its `=`, so it is taken for a command"
+            )
         found = [word for word in words if _ASSIGNED.match(word.raw)]
         if words and len(found) == len(words):
             self.statements += [self._assign(word, certain) for word in words]
@@ -215,8 +225,7 @@ class _Reader:
                 bare = self._read_char(atoms, quote) and bare
                 last = quote
         if quote != "bare":
-            line = self.text.count("\n", 0, opened) + 1
-            raise _BrokenError(f"line {line}: a quote is not closed")
+            raise _BrokenError(f"{self._line(opened)}: a quote is not closed")
         return _Scanned(
             start=start, end=self.at, raw=self.text[start : self.at], atoms=tuple(atoms), last_quote=last, all_bare=bare
         )
@@ -278,4 +287,7 @@ class _Reader:
             elif char in pairs and (char == "(" or self.text[at - 1] == "$") and closing != "`":
                 stack.append(pairs[char])
             at += 1
-        raise _BrokenError(f"line {self.text.count(chr(10), 0, begun) + 1}: a substitution is not closed")
+        raise _BrokenError(f"{self._line(begun)}: a substitution is not closed")
+
+    def _line(self, at: int) -> str:
+        return f"line {self.text.count(chr(10), 0, at) + 1}"

@@ -7,6 +7,7 @@ A word is what the kernel takes for one: split at white space, except between do
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,8 @@ import msgspec
 # How the text around a character is quoted, which says how to write another one there.
 Quote = Literal["plain", "bare", "double", "single"]
 OPAQUE = "\N{OBJECT REPLACEMENT CHARACTER}"
+# What comes after it goes to init (kernel/params.c, parse_args).
+_TO_INIT = "--"
 # What a shell or GRUB's own script language would read as more than text.
 _UNWRITABLE = set("$`\\'\n\r\t" + OPAQUE)
 _UNWRITABLE_BARE = set(";&|<>(){}#*?[]~!")
@@ -146,15 +149,19 @@ def explain_unwritable(token: str) -> str:
 def plan_words(values: Sequence[Sequence[Atom]], wanted: WantedWord) -> WordsPlan:
     """Edits that take the contradicting words out and put the wanted one in place of the first of its name."""
     lines = [split_atoms(atoms) for atoms in values]
-    there = bool(wanted.token) and any(matches(word.text, wanted.token) for words in lines for word in words)
+    counts = count_for_kernel([[word.text for word in words] for words in lines])
+    mine = [words[:count] for words, count in zip(lines, counts, strict=True)]
+    there = bool(wanted.token) and any(matches(word.text, wanted.token) for words in mine for word in words)
     missing = bool(wanted.token) and not there
+    if missing and mine != lines:
+        return WordsPlan(problem=f"{_TO_INIT}: what comes after it goes to init; put {wanted.token} before it by hand")
     edits: list[Edit] = []
     expected: list[tuple[str, ...]] = []
     removed: list[str] = []
-    for atoms, words in zip(values, lines, strict=True):
+    for atoms, words, count in zip(values, lines, counts, strict=True):
         kept: list[str] = []
-        for word in words:
-            unwanted = any(matches(word.text, pattern) for pattern in wanted.remove)
+        for i, word in enumerate(words):
+            unwanted = i < count and any(matches(word.text, pattern) for pattern in wanted.remove)
             if not unwanted or (wanted.token and matches(word.text, wanted.token)):
                 kept.append(word.text)
                 continue
@@ -169,6 +176,15 @@ def plan_words(values: Sequence[Sequence[Atom]], wanted: WantedWord) -> WordsPla
                 edits += _delete(atoms, word)
         expected.append(tuple(kept))
     return WordsPlan(edits=tuple(edits), add=missing, expected=tuple(expected), removed=tuple(removed))
+
+
+def count_for_kernel(values: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """How many words of each value the kernel itself reads, where they follow each other on one command line."""
+    counts, open_ = [], True
+    for words in values:
+        counts.append(list(words).index(_TO_INIT) if open_ and _TO_INIT in words else len(words) if open_ else 0)
+        open_ = open_ and _TO_INIT not in words
+    return tuple(counts)
 
 
 def _replace(word: Word, token: str) -> list[Edit]:
@@ -188,9 +204,16 @@ def _delete(atoms: Sequence[Atom], word: Word) -> list[Edit]:
         while after < len(atoms) and atoms[after].text.isspace():
             after += 1
         space = list(atoms[word.end : after])
-    if all(not atom.fixed and atom.start >= 0 for atom in space):
+    if all(not atom.fixed and atom.start >= 0 for atom in space) and _is_one_piece(
+        [*space, *gone] if before < word.begin else [*gone, *space]
+    ):
         gone += space
     return [Edit(file=atom.file, start=atom.start, end=atom.end) for atom in gone]
+
+
+def _is_one_piece(atoms: Sequence[Atom]) -> bool:
+    """Whether the characters stand beside each other; blanks elsewhere may end a variable's name (`$X word`)."""
+    return all(left.file == right.file and left.end == right.start for left, right in pairwise(atoms))
 
 
 def quote_text(text: str, quote: Quote) -> str:

@@ -8,7 +8,7 @@ from xpukit.core.errors import ExternalError
 from xpukit.core.finding import Evidence, Finding, Unchecked, sort_findings
 from xpukit.install.apt_view import NotRecordedError
 from xpukit.install.change import PackagesChange
-from xpukit.install.registry import steps_for
+from xpukit.install.registry import list_refreshes, steps_for
 from xpukit.install.step import Scene, Step, StepPlan
 from xpukit.install.surroundings import look_around
 
@@ -78,9 +78,16 @@ def plan_stack(scene: Scene) -> Plan:
         stack=scene.stack.name,
         steps=tuple(steps),
         findings=sort_findings(findings),
-        refreshes=tuple(sorted(refreshes)),
+        refreshes=tuple(sorted(refreshes - _list_needless(scene))),
         reboot=tuple(step.plan.reboot for step in steps if step.plan.reboot),
     )
+
+
+def _list_needless(scene: Scene) -> set[str]:
+    """What this machine has not, so that nothing is made anew. A recording was not asked for it."""
+    if not scene.site.can_change:
+        return set()
+    return {refresh.name for refresh in list_refreshes() if not refresh.applies(scene.site)}
 
 
 def find_low_disk(scene: Scene, steps: list[PlannedStep]) -> list[Finding]:

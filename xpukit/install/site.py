@@ -12,12 +12,15 @@ from pathlib import Path, PurePosixPath
 from xpukit.core.errors import UsageError
 from xpukit.host.answers import FileAnswer, LinkAnswer, NamesAnswer, Ran, StatAnswer
 from xpukit.host.door import Host
+from xpukit.host.network_environment import read_proxies
 from xpukit.host.writable import WritableHost
 
 STATE_DIR = "/var/lib/xpukit/install"
 # Firmware images and package lists are larger than what the door reads without being asked.
 WHOLE_FILE_LIMIT_BYTES = 256 << 20
 _MAX_LINKS = 40
+# The program itself, or behind `env --chdir=…`.
+_PROGRAM_WORDS = 3
 
 
 class Site:
@@ -84,10 +87,10 @@ class Site:
         return not self.stat(path).error
 
     def has_program(self, name: str) -> bool:
-        """Whether a program is on the machine (not on the one that looks at it)."""
-        if self.root == "/":
-            return bool(self.host.which(name).value)
-        return any(
+        """Whether a program is on the machine (not on the one that looks at it), also where PATH does not lead."""
+        if self.root == "/" and self.host.which(name).value:
+            return True
+        return (self.root != "/" or self.can_change) and any(
             self.exists(f"{place}/{name}") for place in ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin")
         )
 
@@ -101,8 +104,10 @@ class Site:
         log: Path | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Ran:
-        """Run a command of the machine, inside its root."""
+        """Run a command of the machine, inside its root. Programs that fetch get the proxies of who runs this."""
         command = tuple(argv) if self.root == "/" else ("chroot", self.root, *argv)
+        if self.can_change and "apt-get" in argv[:_PROGRAM_WORDS]:
+            env = {**read_proxies(self.host), **(env or {})}
         return self.host.run(command, timeout_s=timeout_s, input=input, env=env, log=log, on_line=on_line)
 
     def ask(self, argv: Sequence[str], *, timeout_s: float = 20.0) -> Ran:

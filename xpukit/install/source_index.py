@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from xpukit.install.apt_sources import list_addresses
 from xpukit.install.site import Site
@@ -22,7 +23,8 @@ def list_directories(source: Source) -> tuple[str, ...]:
     if source.directory:
         return (source.directory,)
     addresses = list_addresses(source.listing)
-    return tuple(word.partition(":")[2].rstrip("/") or "/" for word in addresses if word.startswith(("file:", "copy:")))
+    local = [word for word in addresses if word.startswith(("file:", "copy:"))]
+    return tuple("/" + unquote(word.partition(":")[2]).strip("/") for word in local)
 
 
 def parse_stanzas(text: str) -> Iterator[dict[str, str]]:

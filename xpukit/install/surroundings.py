@@ -9,6 +9,7 @@ from xpukit.core.finding import Evidence, Finding
 from xpukit.facts.stack_versions import find_driver, is_kernel_older
 from xpukit.install.apt_view import read_packages
 from xpukit.install.detect import read_release
+from xpukit.install.site import Site
 from xpukit.install.step import Scene
 
 _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -87,17 +88,31 @@ def find_secure_boot(scene: Scene) -> Iterable[Finding]:
 
 def find_read_only(scene: Scene) -> Iterable[Finding]:
     """Parts of the tree that are mounted read-only (an image-based system, a live medium)."""
-    for line in scene.site.read("/proc/mounts").text.splitlines() if scene.site.is_whole else ():
-        fields = line.split()
-        if len(fields) >= 4 and fields[1] in ("/", *_READ_ONLY_TRIED) and "ro" in fields[3].split(","):
-            yield Finding(
-                id="XPK-INSTALL-READ-ONLY",
-                severity="critical",
-                summary=f"{fields[1]} is mounted read-only: nothing can be installed there",
-                evidence=(Evidence(source="/proc/mounts", value=line),),
-                remedy=("install in the image that the machine boots from, or mount it writable",),
-                subject=fields[1],
-            )
+    for path, said in (_list_read_only if scene.site.is_whole else _try_writing)(scene.site):
+        yield Finding(
+            id="XPK-INSTALL-READ-ONLY",
+            severity="critical",
+            summary=f"{path} is mounted read-only: nothing can be installed there",
+            evidence=(said,),
+            remedy=("install in the image that the machine boots from, or mount it writable",),
+            subject=path,
+        )
+
+
+def _list_read_only(site: Site) -> Iterable[tuple[str, Evidence]]:
+    lines = {line.split()[1]: line for line in site.read("/proc/mounts").text.splitlines() if len(line.split()) >= 4}
+    # Of several on one directory the last counts.
+    for path in ("/", *_READ_ONLY_TRIED):
+        if path in lines and "ro" in lines[path].split()[3].split(","):
+            yield path, Evidence(source="/proc/mounts", value=lines[path])
+
+
+def _try_writing(site: Site) -> Iterable[tuple[str, Evidence]]:
+    """In another root the mounts have other names: root may write all but what is read-only."""
+    for path in _READ_ONLY_TRIED:
+        ran = site.ask(("test", "-w", path))
+        if ran.rc == 1 and not ran.failure:
+            yield path, Evidence(source=f"test -w {path}", value="no")
 
 
 def find_other_vendors(scene: Scene) -> Iterable[Finding]:

@@ -87,6 +87,12 @@ def describe_failure(ran: Ran) -> str:
     return "\n".join([ran.describe_failure(), f"  command: {ran.command}", *(f"  | {line}" for line in said)])
 
 
+def complain(ran: Ran) -> str:
+    """What apt says is wrong, in one line."""
+    errors = [line for line in ran.err_text.splitlines() if line.startswith("E: ")]
+    return "; ".join(line.removeprefix("E: ") for line in errors) or describe_failure(ran)
+
+
 def fail_errno(what: str, error: str) -> ExternalError:
     """An ExternalError for a write that answered with an errno name."""
     hints = {

@@ -65,6 +65,11 @@ def is_whole(config: bytes) -> bool:
     return len(config) >= CONVENTIONAL_BYTES
 
 
+def is_gone(config: bytes) -> bool:
+    """Whether the function is no longer there: no vendor has the id ffff."""
+    return config[:4] == b"\xff\xff\xff\xff"
+
+
 def _u8(config: bytes, offset: int) -> int:
     return config[offset] if offset < len(config) else 0
 

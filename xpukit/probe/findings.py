@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from xpukit.core.finding import Evidence, Finding
-from xpukit.core.machine import Device, Link, NumaNode, OtherDevice
+from xpukit.core.machine import Device, Link
 from xpukit.host.door import Host
+from xpukit.probe import selectors
+from xpukit.probe.no_gpu import find_no_gpu
 from xpukit.probe.question import Question
+from xpukit.probe.situation import Rule, Situation
 
 COMPUTE_DRIVERS = ("xe", "i915")
 PASSTHROUGH_DRIVERS = ("vfio-pci", "xe-vfio-pci", "xe-vfio", "pci-stub")
-
-
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules look at: the joined readings and what earlier questions concluded."""
-
-    devices: tuple[Device, ...] = ()
-    others: tuple[OtherDevice, ...] = ()
-    numa: tuple[NumaNode, ...] = ()
-    platform: dict[str, Any] = {}
-    level_zero: dict[str, Any] = {}
-    selectors: dict[str, str] = {}
-
-    @property
-    def is_vm(self) -> bool:
-        return bool(self.platform.get("vm"))
-
-
-Rule = Callable[[Situation], Iterable[Finding]]
-
-
-def find_no_gpu(at: Situation) -> Iterable[Finding]:
-    """No Intel GPU on the bus."""
-    if at.devices:
-        return
-    inside = (
-        ("this is a virtual machine: hand the GPU to it (PCI passthrough or a virtual function) on the host",)
-        if at.is_vm
-        else ()
-    )
-    container = ("in a container: check on the host too",) if at.platform.get("container") else ()
-    others = ", ".join(f"{other.name or other.vendor_id} at {other.bdf}" for other in at.others[:4])
-    yield Finding(
-        id="XPK-PROBE-NO-GPU",
-        severity="warning",
-        summary="no Intel GPU on the PCI bus: only the processor can be measured",
-        evidence=(
-            Evidence(source="udev pci", value="no function 8086:* of class 0x0300, 0x0302, 0x0380 or 0x1200"),
-            *((Evidence(source="other display devices", value=others),) if others else ()),
-        ),
-        remedy=(
-            *inside,
-            *container,
-            "if a card is plugged in: check its power cables and seat, and 'Above 4G Decoding' in the BIOS",
-            "look at: lspci -nn -d 8086: ; dmesg | grep -i 'no space for\\|failed to assign'",
-        ),
-    )
 
 
 def find_no_render_node(at: Situation) -> Iterable[Finding]:
@@ -297,13 +252,13 @@ def find_hidden_devices(at: Situation) -> Iterable[Finding]:
     hiding = {
         name: value
         for name, value in environment.items()
-        if name in ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR", "SYCL_DEVICE_FILTER", "SYCL_DEVICE_ALLOWLIST")
+        if name in selectors.NAMES and selectors.may_hide(name, value, at.devices)
     }
     if hiding and at.devices:
         yield Finding(
             id="XPK-PROBE-DEVICES-HIDDEN",
             severity="info",
-            summary=f"programs started here do not see all devices: {', '.join(sorted(hiding))} set",
+            summary=f"programs started here may not see all devices: {', '.join(sorted(hiding))} set",
             evidence=tuple(Evidence(source=f"${name}", value=value) for name, value in sorted(hiding.items())),
             remedy=(f"to see all: unset {' '.join(sorted(hiding))}",),
         )
@@ -330,7 +285,10 @@ def judge(situation: Situation) -> tuple[Finding, ...]:
 
 def read_machine(host: Host, devices: tuple[Device, ...], so_far: Mapping[str, Any]) -> dict[str, Any]:
     """Findings from what all other questions read."""
+    sees_bus = bool(so_far.get("functions"))
     situation = Situation(
+        sees_bus=sees_bus,
+        render_nodes=() if sees_bus else _list_render_nodes(host),
         devices=devices,
         others=so_far.get("others", ()),
         numa=so_far.get("numa", ()),
@@ -339,6 +297,10 @@ def read_machine(host: Host, devices: tuple[Device, ...], so_far: Mapping[str, A
         selectors=dict(so_far.get("extra", {}).get("device_selectors", {})),
     )
     return {"findings": judge(situation)}
+
+
+def _list_render_nodes(host: Host) -> tuple[str, ...]:
+    return tuple(f"/dev/dri/{name}" for name in host.list("/dev/dri").names if name.startswith("renderD"))
 
 
 QUESTION = Question(

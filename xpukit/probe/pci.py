@@ -20,6 +20,7 @@ GPU_CLASSES = {"0300": "display", "0302": "display", "0380": "display", "1200": 
 _NPU_DRIVER = "intel_vpu"
 _PCI_DEVICES = "/sys/bus/pci/devices"
 _BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_ROOT_BUS = re.compile(r"/pci[0-9a-f]{4,8}:[0-9a-f]{2}/")
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ def list_functions(host: Host) -> Listing:
                 Unread(what="PCI devices (libudev)", why=answer.error, remedy="install libudev (libudev1)"),
                 describe_unread(_PCI_DEVICES, error),
             )
+    elif not devices and (error := host.list(_PCI_DEVICES).error):
+        unread = (describe_unread(_PCI_DEVICES, error),)
     functions = [describe_function(device) for device in devices]
     found = sorted((f for f in functions if f is not None), key=lambda f: _sort_key(f.bdf))
     return Listing(functions=tuple(found), unread=unread)
@@ -77,7 +80,8 @@ def describe_function(device: UdevDevice) -> PciFunction | None:
     vendor, _, product = device.properties.get("PCI_ID", "").lower().partition(":")
     if not vendor or not product or not _BDF.fullmatch(device.sys_name):
         return None
-    above = _BDF.findall(device.sys_path)[:-1]
+    # Below a controller that is a root complex of its own (Intel VMD, an NVMe RAID) another bus begins.
+    above = _BDF.findall(_ROOT_BUS.split(device.sys_path)[-1])[:-1]
     return PciFunction(
         bdf=device.sys_name,
         sys_path=device.sys_path,

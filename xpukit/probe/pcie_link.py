@@ -246,14 +246,16 @@ def _explain_slow(host: Host, function: PciFunction, slow: Sequence[Hop]) -> lis
 
 
 def _explain_sharing(function: PciFunction, hops: Sequence[Hop], so_far: Mapping[str, Any]) -> list[str]:
-    """Other GPUs behind the same slot: a card with two GPUs, or a PCIe switch."""
+    """Other GPUs behind the same slot: a card with two GPUs, or a PCIe switch. What hangs from the same port is the
+    same device: a GPU and its virtual functions are no rivals.
+    """
     if len(hops) < 2:
         return []
     root = hops[0]
     rivals = [
         other.bdf
         for other in so_far.get("functions", ())
-        if other.bdf != function.bdf
+        if other.path != function.path
         and other.vendor_id == function.vendor_id
         and other.pci_class[:2] in ("03", "12")
         and root.above.bdf in other.path

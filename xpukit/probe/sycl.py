@@ -13,19 +13,19 @@ from xpukit.host.door import Host
 from xpukit.probe.parsers.dpctl_list import DeviceListing, parse_clinfo, parse_dpctl
 from xpukit.probe.parsers.sycl_ls import SyclDevice, SyclListing, parse_sycl_ls
 from xpukit.probe.question import Question
+from xpukit.probe.selectors import NAMES
 from xpukit.probe.sighting import Sighting, explain_run
 
 TIMEOUT_S = 15.0
 ONEAPI_COMPILER = "/opt/intel/oneapi/compiler/latest"
 INSTALL = "install the oneAPI compiler (package intel-oneapi-compiler-dpcpp-cpp)"
-# What hides devices from SYCL programs: asked for again without, so that numbers are the machine's.
-SELECTORS = ("ONEAPI_DEVICE_SELECTOR", "SYCL_DEVICE_FILTER", "SYCL_DEVICE_ALLOWLIST", "ZE_AFFINITY_MASK")
 
 
 def read_machine(host: Host, devices: tuple[Device, ...], so_far: Mapping[str, Any]) -> dict[str, Any]:
     """Sightings by sycl-ls and dpctl, OpenCL's list, and what hides devices."""
     answer: dict[str, Any] = {"asked": {}, "sightings": (), "software": (), "unread": (), "extra": {}}
-    hiding = {name: value for name in SELECTORS if (value := host.env(name).value)}
+    # Asked without what hides devices from SYCL programs, so that numbers are the machine's.
+    hiding = {name: value for name in NAMES if (value := host.env(name).value)}
     for update in (_ask_sycl_ls(host, hiding), _ask_dpctl(host, hiding), _ask_clinfo(host)):
         for name, value in update.items():
             answer[name] = {**answer[name], **value} if isinstance(value, dict) else answer[name] + value

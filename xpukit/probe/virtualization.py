@@ -51,8 +51,11 @@ def read_machine(host: Host, devices: tuple[Device, ...], so_far: Mapping[str, A
         kernel=host.read("/proc/sys/kernel/osrelease").text,
     )
     container, container_evidence = _find_container(host)
+    # What Windows shares with WSL is no PCI function: Level Zero reaches it through this node.
+    shared = {"dxg": host.exists("/dev/dxg")} if hypervisor == "WSL" else {}
     return {
         "platform": {
+            **shared,
             "architecture": host.identity().machine,
             "board": board,
             "vm": vm,

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from xpukit.facts.models import list_log_patterns
+from xpukit.facts.models import LogPattern, list_log_patterns
+from xpukit.serve.logged_arguments import read_arguments
 
-_LINE_LIMIT = 4000  # characters; a longer line is a dump, not a message
+# Characters. A longer line is a dump, not a message; SGLang writes all its arguments (some 500) into one.
+_LINE_LIMIT = 4000
+_ARGUMENTS_LIMIT = 1 << 16
 _MIB = 1 << 20
-_PAIR = re.compile(r"'([a-z][a-z0-9_]*)': ('[^'\\]*'|True|False|None|-?\d+(?:\.\d+)?)(?=[,}])")
 _GIB = 1 << 30
+# `[2025-11-20 10:00:00 DP0 TP1] ...`: the rank that writes.
+_RANK = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,.]+((?: [A-Z]+\d+)*)\]")
+_FAILURES = ("no_blocks", "no_auto_fit", "engine_failed", "needed", "too_little_free", "no_memory")
 
 
 class EngineLog(msgspec.Struct, frozen=True, kw_only=True):
     """What was found; None where the log does not say. Of several ranks: the most weights, the least cache.
 
-    `needed_*`: of the refusal (`To serve at least one request …`). `free_gib` and `wanted_gib`: of the refusal to
-    start on a device that others use. `arguments`: the engine's non-default arguments.
+    `engine`: whose lines they are, "" where there are none; "vllm" is llm-scaler's too. `needed_*`: of the refusal (`To
+    serve at least one request …`). `free_gib` and `wanted_gib`: of the refusal to start on a device that others use.
+    `arguments`: the engine's arguments (vLLM: those that are not the default).
     """
 
+    engine: str = ""
     version: str = ""
     model_gib: float | None = None
     weights_seconds: float | None = None
@@ -60,32 +66,57 @@ class EngineLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((row.name, re.compile(row.regex)) for row in list_log_patterns())
+def _patterns() -> tuple[tuple[LogPattern, re.Pattern[str]], ...]:
+    return tuple((row, re.compile(row.regex)) for row in list_log_patterns())
 
 
 def read_engine_log(text: str) -> EngineLog:
-    """Read a start-up log of vLLM or llm-scaler's vLLM; never raises."""
+    """Read a start-up log of vLLM, llm-scaler's vLLM, SGLang or LMDeploy; never raises."""
     found: dict[str, Any] = {}
     failures: list[str] = []
     lines: list[str] = []
+    engines: list[str] = []
+    pools: dict[str, float] = {}
+    blocks: list[tuple[int, int]] = []
     for whole in text.splitlines():
         line = whole[:_LINE_LIMIT]
         matched = False
-        for name, pattern in _patterns():
-            match = pattern.search(line)
+        for row, pattern in _patterns():
+            match = pattern.search(whole[:_ARGUMENTS_LIMIT] if row.name == "arguments" else line)
             if match is None:
                 continue
             matched = True
-            _note(found, failures, name, match, line)
+            engines.append(row.engine)
+            if row.name == "pool":
+                rank = _RANK.search(line)
+                key = rank[1] if rank else ""
+                pools[key] = pools.get(key, 0.0) + sum(_float(size) or 0.0 for size in match.groups())
+            elif row.name == "blocks":
+                size = match.groupdict().get("size")
+                blocks.append((_integer(match["blocks"]) or 0, _integer(size) or 0))
+            else:
+                _note(found, failures, row.name, match, line)
         if matched:
             lines.append(line.strip())
-    return EngineLog(failures=tuple(dict.fromkeys(failures)), lines=tuple(lines), **found)
+    _note_cache(found, pools, blocks)
+    engine = max(engines, key=engines.count) if engines else ""
+    return EngineLog(engine=engine, failures=tuple(dict.fromkeys(failures)), lines=tuple(lines), **found)
+
+
+def _note_cache(found: dict[str, Any], pools: dict[str, float], blocks: list[tuple[int, int]]) -> None:
+    """A rank's cache is all its pools; blocks (count, tokens each) are tokens, their size else from the arguments."""
+    if pools:
+        _keep(found, "kv_gib", min(pools.values()), min)
+    said = found.get("arguments", {}).get("cache_block_seq_len")
+    usual = said if type(said) is int and said > 0 else 0
+    for count, size in blocks:
+        if count and (size or usual):
+            _keep(found, "kv_tokens", count * (size or usual), min)
 
 
 def _note(found: dict[str, Any], failures: list[str], name: str, match: re.Match[str], line: str) -> None:
     group = match.groupdict()
-    if name in ("no_blocks", "no_auto_fit", "engine_failed", "needed", "too_little_free"):
+    if name in _FAILURES:
         failures.append(line.strip())
     if name == "model_gib":
         _keep(found, "model_gib", _float(group["gib"]), max)
@@ -122,7 +153,7 @@ def _note(found: dict[str, Any], failures: list[str], name: str, match: re.Match
     elif name == "version":
         found.setdefault("version", group["version"])
     elif name == "arguments":
-        found.setdefault("arguments", _read_arguments(group["arguments"]))
+        found.setdefault("arguments", read_arguments(group["arguments"]))
 
 
 def _keep(found: dict[str, Any], name: str, value: Any, choose: Any) -> None:
@@ -147,22 +178,3 @@ def _integer(text: str | None) -> int | None:
 def _gib(text: str | None) -> float | None:
     value = _float(text)
     return value * _MIB / _GIB if value is not None else None
-
-
-def _pick_arguments(text: str) -> dict[str, Any]:
-    """The plain ones, where others are objects that Python cannot read back."""
-    found = {}
-    for name, value in _PAIR.findall(text):
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            continue
-    return found
-
-
-def _read_arguments(text: str) -> dict[str, Any]:
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return _pick_arguments(text)
-    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ from xpukit.core.errors import UsageError
 from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.launch import LaunchCase, choose_flags
 from xpukit.facts.launch_parsers import find_parsers
+from xpukit.serve.hub_cache import find_cached_id
 from xpukit.serve.memory_types import MemoryPlan
 from xpukit.serve.model_types import Model
 from xpukit.serve.quantization import QuantizationChoice
@@ -60,6 +61,8 @@ def add_model_flags(builder: WordBuilder, given: FlagCase) -> None:
 
 def _find_served_name(given: FlagCase) -> str:
     path = given.model_path.rstrip("/")
+    if find_cached_id(path):
+        return find_cached_id(path)
     return PurePosixPath(path).name if path.startswith(("/", ".")) else ""
 
 

@@ -161,6 +161,7 @@ def _add_flags(builder: WordBuilder, given: LaunchCaseAll, node: int, addresses:
             moe=given.case.moe,
             asked_pp=given.request.pp is not None,
             asked_dp=given.request.dp is not None,
+            asked_variables=tuple(text.partition("=")[0] for text in given.request.variables),
         ),
         builder,
     )

@@ -137,8 +137,10 @@ def _fit(
     if correction is not None:
         rows.append(_correct(correction))
         weights += correction.weights_delta_bytes
-        other_bytes += correction.other_delta_bytes
     budget, utilization, budget_reason = _find_budget(device, settings, weights, other_bytes + activation_bytes)
+    if correction is not None:
+        # After the budget: where that grows with what is beside the cache, the correction would undo itself.
+        other_bytes += correction.other_delta_bytes
     kv_bytes = budget - weights - activation_bytes - other_bytes
     layout = lay_out_kv(model.architecture, parallel, settings)
     load = find_load_peak(

@@ -15,16 +15,20 @@ from xpukit.core.errors import UsageError
 from xpukit.core.json_document import BAD_JSON
 from xpukit.facts.models import Category, ModelEntry, Task, find_config, find_model
 from xpukit.host.door import Host
+from xpukit.serve.hub_cache import find_cached_id
 from xpukit.serve.memory_types import MemorySettings
-from xpukit.serve.model_config import find_text_config, read_architecture, read_quantization
+from xpukit.serve.model_config import find_text_config, read_architecture
 from xpukit.serve.model_guess import guess_config, strip_quantization
+from xpukit.serve.model_quantization import read_quantization
 from xpukit.serve.model_tasks import find_tasks
 from xpukit.serve.model_types import Architecture, Guess, Model, ModelSource, Stored, StoredQuantization
 from xpukit.serve.safetensors_index import read_checkpoint
 from xpukit.serve.weights import count_parameters, list_parts, size_weight
 
 _CONFIG_LIMIT_BYTES = 16 << 20
+_DRAFT = re.compile(r"Eagle|EAGLE|Medusa|MLPSpeculator|MTPModel$|NextN$|DFlash")
 _MOST_LAYERS, _MOST_PARAMETERS = 4096, 1e14
+_GGUF = "plans are made for safetensors: give the folder of the model that it was made from"
 _DAMAGED = "copy the model again, or name another directory"
 
 
@@ -40,6 +44,8 @@ def resolve_model(text: str, host: Host, config_file: str | None = None) -> Mode
         return _from_file(text, host, config_file)
     if host.stat(text).kind == "dir":
         return _from_directory(text.rstrip("/") or "/", host)
+    if host.stat(text).kind == "file" and text.endswith(".gguf"):
+        raise UsageError(f"{text}: a GGUF file", hint=_GGUF)
     if host.stat(text).kind == "file":
         raise UsageError(f"{text}: a file, not a model directory", hint=f"for a config.json: --config {text}")
     if text.startswith(("/", "./", "../", "~")):
@@ -113,10 +119,15 @@ def _from_file(text: str, host: Host, config_file: str) -> Model:
 
 def _from_directory(directory: str, host: Host) -> Model:
     names = host.list(directory).names
+    if "config.json" not in names and "snapshots" in names:
+        directory = _find_snapshot(directory, host)
+        names = host.list(directory).names
     if "config.json" not in names:
         raise _explain_no_config(directory, names, host)
     config = _read_config(host, f"{directory}/config.json")
     stored = read_checkpoint(host, directory)
+    if stored is None and any(name.endswith(".gguf") for name in names):
+        raise UsageError(f"{directory}: GGUF files and no safetensors file", hint=_GGUF)
     generation = (
         _read_optional(host, f"{directory}/generation_config.json") if "generation_config.json" in names else {}
     )
@@ -140,7 +151,8 @@ def _from_directory(directory: str, host: Host) -> Model:
         )
     return _build(
         text=directory, id=_find_id(config, directory), path=directory, source="directory", config=config,
-        config_source=f"{directory}/config.json", entry=find_model(directory), stored=stored, quantization=quantization,
+        config_source=f"{directory}/config.json", entry=find_model(find_cached_id(directory) or directory),
+        stored=stored, quantization=quantization,
         guesses=tuple(guesses), generation=generation,
     )  # fmt: skip
 
@@ -166,6 +178,7 @@ def _build(
             hint="give the config.json of the model itself",
         )
     _refuse_nonsense(architecture, config_source)
+    _refuse_draft(config, config_source)
     category: Category
     tasks: tuple[Task, ...]
     if entry is not None:
@@ -209,6 +222,16 @@ def _refuse_nonsense(shape: Architecture, source: str) -> None:
     else:
         return
     raise UsageError(f"{source}: {found}: that is no model", hint=_DAMAGED)
+
+
+def _refuse_draft(config: dict[str, Any], source: str) -> None:
+    """Raise UsageError for layers that only propose tokens for another model: alone they answer nothing."""
+    named = config.get("architectures")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    if any(_DRAFT.search(name) for name in names) or "draft_vocab_size" in config or "eagle_config" in config:
+        folder = source.removesuffix("/config.json")
+        hint = f'serve the model it was made for: --speculative \'{{"method": ..., "model": "{folder}", ...}}\''
+        raise UsageError(f"{source}: a draft model ({', '.join(names) or 'no architecture named'})", hint=hint)
 
 
 def _doubt_stored(model: Model) -> Guess | None:
@@ -258,7 +281,24 @@ def _read_optional(host: Host, path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _find_snapshot(directory: str, host: Host) -> str:
+    """The revision of a model's folder in the Hugging Face cache that `main` is, else the only one."""
+    revisions = host.list(f"{directory}/snapshots").names
+    main = host.read(f"{directory}/refs/main", limit_bytes=200).text.strip()
+    if main not in revisions:
+        if len(revisions) != 1:
+            raise UsageError(
+                f"{directory}: {len(revisions)} revisions and none is main",
+                hint=f"name one: {directory}/snapshots/REVISION",
+            )
+        main = revisions[0]
+    return f"{directory}/snapshots/{main}"
+
+
 def _find_id(config: dict[str, Any], directory: str) -> str:
+    cached = find_cached_id(directory)
+    if cached:
+        return cached
     named = config.get("_name_or_path")
     return named if isinstance(named, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", named) else ""
 

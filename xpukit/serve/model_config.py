@@ -12,7 +12,7 @@ from xpukit.serve.config_reader import ConfigReader
 from xpukit.serve.model_layers import read_groups
 from xpukit.serve.model_state import read_state
 from xpukit.serve.model_towers import read_towers
-from xpukit.serve.model_types import Architecture, Encoder, Experts, Guess, Mla, StoredQuantization
+from xpukit.serve.model_types import Architecture, Encoder, Experts, Guess, Mla
 
 _TEXT_KEYS = ("text_config", "llm_config", "language_config", "language_model_config")
 _PLAIN = TypeFacts(model_types=(), source="guess: a plain decoder")
@@ -23,7 +23,7 @@ _TOLD = {
     "moe_intermediate_size", "d_model", "n_layer", "n_embd", "n_head", "num_local_experts", "n_routed_experts",
 }  # fmt: skip
 _MOST_STRETCH = 10_000
-_DEFAULT_BITS = {"awq": 4.0, "gptq": 4.0, "auto-round": 4.0, "bitsandbytes": 4.0, "mxfp4": 4.0, "nvfp4": 4.0}
+_GATED = ("swiglu", "geglu")
 
 
 def find_text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -54,6 +54,10 @@ def read_architecture(config: Mapping[str, Any], *, whole: bool = False) -> tupl
         named = top.text("model_type") or ", ".join(top.texts("architectures")) or "none named"
         text.guess("model type", "plain decoder", f"{named} is not among the types we know")
     kind = facts or _PLAIN
+    whole_type = top.text("model_type")
+    if facts is not None and nested is not config and whole_type and find_type(whole_type) is None:
+        why = f"{whole_type} is not among the types we know: towers by their widths, what joins them is left out"
+        text.guess("parts beside the language model", "by formula", why)
     heads = text.integer("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "num_heads")
     hidden = text.integer("hidden_size", "n_embd", "d_model", "dim")
     if not heads:
@@ -62,7 +66,7 @@ def read_architecture(config: Mapping[str, Any], *, whole: bool = False) -> tupl
     mla = _read_mla(text, hidden // heads)
     head_dim = text.integer("head_dim", "kv_channels", "attention_head_dim", "d_kv") or hidden // heads
     kv_heads = _read_kv_heads(text, heads)
-    intermediate = _read_intermediate(text, hidden)
+    intermediate = _read_intermediate(text, hidden) // kind.mlp_divisor
     experts = _read_experts(text, kind, intermediate)
     if not intermediate and experts is None:
         intermediate = 4 * hidden
@@ -84,12 +88,12 @@ def read_architecture(config: Mapping[str, Any], *, whole: bool = False) -> tupl
         intermediate=intermediate,
         vocabulary=text.integer("padded_vocab_size", "vocab_size", "n_vocab"),
         max_positions=_read_positions(text, model_type),
-        tied=kind.tied or _read_tied(top, text, kind),
+        tied=kind.tied or _read_tied(top, text, kind) or _is_headless(top, model_type, kind),
         dtype=text.text("torch_dtype", "dtype", "params_dtype") or "bfloat16",
         causal=kind.causal,
         known=facts is not None,
         bias=text.flag("attention_bias", "qkv_bias", "add_qkv_bias") or model_type in ("qwen2", "qwen2_moe"),
-        mlp_matrices=3 if text.text("feed_forward_proj").startswith("gated") else kind.mlp_matrices,
+        mlp_matrices=_count_mlp_matrices(text, kind),
         query_scale=2 if text.flag("attn_output_gate") else 1,
         learned_positions=text.integer("max_position_embeddings", "max_target_positions") if kind.positions else 0,
         experts=experts,
@@ -101,7 +105,13 @@ def read_architecture(config: Mapping[str, Any], *, whole: bool = False) -> tupl
         other_parameters=kind.extra_parameters,
     )
     rows = text.integer("vocab_size_per_layer_input") * text.integer("hidden_size_per_layer_input")
-    architecture = msgspec.structs.replace(architecture, per_layer_embeddings=rows * architecture.layers)
+    # Gemma: beside the tables, a projection of the input for all layers, and a gate and a projection in each.
+    narrow = 3 * hidden * text.integer("hidden_size_per_layer_input")
+    architecture = msgspec.structs.replace(
+        architecture,
+        per_layer_embeddings=rows * architecture.layers,
+        other_parameters=architecture.other_parameters + narrow * architecture.layers,
+    )
     if text.taken:
         shown = ", ".join(f"{key} {value}" for key, value in sorted(text.taken.items()) if key in _TOLD)
         if shown:
@@ -121,51 +131,12 @@ def _find_defaults(config: Mapping[str, Any], nested: Mapping[str, Any]) -> tupl
     return found, who
 
 
-def read_quantization(config: Mapping[str, Any]) -> StoredQuantization | None:
-    """How the weights are stored; None for 16 bit."""
-    nested = find_text_config(config)
-    found = config.get("quantization_config") or nested.get("quantization_config") or config.get("compression_config")
-    if not isinstance(found, Mapping):
-        return None
-    reader = ConfigReader(found)
-    method = reader.text("quant_method", "quant_algo").lower().replace("_", "-") or "unknown"
-    bits = float(reader.integer("bits", "w_bit", "weight_bits"))
-    group = reader.integer("group_size", "q_group_size")
-    if method == "compressed-tensors":
-        bits, group = _read_compressed(found)
-    if method in ("modelopt", "modelopt-fp4") and "fp4" in (reader.text("quant_algo").lower() + method):
-        method = "nvfp4"
-    if method in ("fp8", "fbgemm-fp8", "modelopt"):
-        bits = 8.0
-    if method == "bitsandbytes":
-        bits = 8.0 if reader.flag("load_in_8bit") else 4.0
-    if method in ("intel/auto-round", "autoround"):
-        method = "auto-round"
-    block = found.get("weight_block_size")
-    sizes = tuple(size for size in block if isinstance(size, int)) if isinstance(block, list | tuple) else ()
-    return StoredQuantization(
-        method=method,
-        bits=bits or _DEFAULT_BITS.get(method, 8.0),
-        group=max(0, group),
-        block=(sizes[0], sizes[1]) if len(sizes) == 2 and min(sizes) > 0 else None,
-        skipped=reader.texts("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules"),
-    )
-
-
-def _read_compressed(config: Mapping[str, Any]) -> tuple[float, int]:
-    groups = config.get("config_groups")
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        weights = group.get("weights") if isinstance(group, Mapping) else None
-        if isinstance(weights, Mapping):
-            reader = ConfigReader(weights)
-            return float(reader.integer("num_bits")), reader.integer("group_size")
-    return 8.0, 0
-
-
 def _read_kv_heads(text: ConfigReader, heads: int) -> int:
-    if text.flag("multi_query_attention", "multi_query"):
-        return text.integer("multi_query_group_num", "num_kv_heads") or 1
-    found = text.integer("num_key_value_heads", "n_head_kv", "num_kv_heads", "n_kv_heads")
+    if text.flag("multi_query_attention"):
+        return text.integer("multi_query_group_num") or 1
+    if text.flag("multi_query") and not text.flag("new_decoder_architecture"):
+        return 1  # Falcon 7B names num_kv_heads all the same
+    found = text.integer("num_key_value_heads", "n_head_kv", "num_kv_heads", "n_kv_heads", "num_attention_groups")
     found = found or text.table("attn_config").integer("kv_n_heads")
     shared = [block.table("attention").integer("n_heads_in_group") for block in text.tables("block_configs")]
     return found or max((heads // size for size in shared if size), default=heads) or heads
@@ -197,11 +168,28 @@ def _read_positions(text: ConfigReader, model_type: str) -> int:
 
 
 def _read_tied(top: ConfigReader, text: ConfigReader, kind: TypeFacts) -> bool:
-    for reader in (text, top):
-        if reader.has("tie_word_embeddings"):
-            return reader.flag("tie_word_embeddings")
+    # Of a nested config, transformers 4 asks the language model's part first, 5 the whole.
+    newer = top.text("transformers_version")[:2] in ("5.", "6.")
+    for reader in (top, text) if newer else (text, top):
+        if reader.has("tie_word_embeddings", "tie_embedding"):
+            return reader.flag("tie_word_embeddings", "tie_embedding")
     # transformers' default is tied; the types of large decoders turn it off in their own classes.
-    return not kind.causal
+    return kind.ties or not kind.causal
+
+
+def _is_headless(top: ConfigReader, model_type: str, kind: TypeFacts) -> bool:
+    """Whether the weights are those of the bare class (MistralModel), which has no output head: embedding models."""
+    name, marked, rest = next(iter(top.texts("architectures")), "").partition("Model")
+    mine = model_type.removesuffix("_text").replace("_", "").replace("-", "")
+    return not kind.head_in_model and bool(marked) and not rest and name.removesuffix("Text").lower() == mine
+
+
+def _count_mlp_matrices(text: ConfigReader, kind: TypeFacts) -> int:
+    if text.text("feed_forward_proj").startswith("gated"):
+        return 3
+    # The key of GPT-2 and what follows it, whose MLP has no gate unless its name says so.
+    given = text.text("activation_function")
+    return kind.mlp_matrices if not given else 3 if given in _GATED else 2
 
 
 def _read_intermediate(text: ConfigReader, hidden: int) -> int:
@@ -242,17 +230,20 @@ def _read_experts(text: ConfigReader, kind: TypeFacts, intermediate: int) -> Exp
     counts = counts or nested.integers("moe_num_experts")
     if not counts or counts[0] <= 1:
         return None
-    widths = text.integers("moe_intermediate_size", "expert_intermediate_size") or nested.integers("ffn_hidden_size")
+    widths = text.integers("moe_intermediate_size", "expert_intermediate_size", "expert_ffn_hidden_size")
+    widths = widths or nested.integers("ffn_hidden_size")
     widths = widths or text.integers("intermediate_size") or (intermediate,)
     # Ernie's vision experts come as a second number; they are held in memory like the others. Elsewhere a list has a
     # number for each layer.
-    vision = widths[1] * counts[1] // counts[0] if len(widths) == len(counts) == 2 else 0
+    vision = widths[1] * counts[-1] // counts[0] if len(widths) == 2 >= len(counts) else 0
     shared = text.integer(
         "shared_expert_intermediate_size", "shared_intermediate_size", "moe_shared_expert_intermediate_size",
         "share_expert_dim",
     )  # fmt: skip
     number = text.integer("n_shared_experts", "moe_num_shared_experts", "num_shared_experts", "num_shared_expert")
-    per_token = text.integers("num_experts_per_tok", "moe_k", "top_k_experts", "moe_topk", "num_experts_per_token")
+    per_token = text.integers(
+        "num_experts_per_tok", "moe_k", "top_k_experts", "moe_topk", "num_experts_per_token", "moe_top_k"
+    )
     per_token = per_token or nested.integers("moe_top_k")
     if not per_token:
         text.guess("experts a token takes", "2", "the config does not say")

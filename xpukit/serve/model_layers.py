@@ -22,7 +22,7 @@ _TYPES: dict[str, AttentionKind] = {
     "conv": "mamba",
 }
 # Nemotron-H's other way to write it: a layer does one thing.
-_SINGLE = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
+_SINGLE = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-", "moe": "E"}
 # Nemotron-H writes a layer as one letter.
 _LETTERS: dict[str, tuple[AttentionKind, MlpKind]] = {
     "M": ("mamba", "none"),
@@ -55,23 +55,35 @@ def read_groups(
         attentions = _read_attentions(text, kind, layers=layers, window=window, mla=mla, state=state)
         kinds = list(zip(attentions, _read_mlps(text, kind, layers, experts), strict=True))
         kinds = _split_parallel(kinds, kind, state)
+        if kind.paired_layers and experts is not None:
+            kinds = [half for attention, _ in kinds for half in ((attention, "both"), (attention, "dense"))]
     groups = []
+    per_layer = text.table("per_layer_config")
     for (attention, mlp), count in Counter(kinds).items():
         wide = attention == "full" and text.has("global_head_dim")
+        own = _find_own(per_layer, kinds.index((attention, mlp)))
         groups.append(
             LayerGroup(
                 count=count,
                 attention=attention,
                 mlp=mlp,
-                kv_heads=0 if attention in ("linear", "mamba", "none") else _pick_heads(text, attention, heads),
+                kv_heads=0
+                if attention in ("linear", "mamba", "none")
+                else own.integer("num_key_value_heads") or _pick_heads(text, attention, heads),
                 blocks=min(count, kind.shared_blocks) if attention == "full" else 0,
                 head_dim=0
                 if attention in ("linear", "mamba", "none")
-                else (text.integer("global_head_dim") if wide else head_dim),
+                else own.integer("head_dim") or (text.integer("global_head_dim") if wide else head_dim),
                 window=window if attention == "sliding" else 0,
             )
         )
     return tuple(groups)
+
+
+def _find_own(per_layer: ConfigReader, index: int) -> ConfigReader:
+    """What a layer has for itself, as transformers 5 writes it: numbers of layers as text, with zeros before."""
+    names = (f"{index:0{width}}" for width in range(1, 5))
+    return next((per_layer.table(name) for name in names if per_layer.has(name)), ConfigReader({}))
 
 
 def _count_layers(text: ConfigReader) -> int:
@@ -126,6 +138,8 @@ def _read_attentions(
 ) -> list[AttentionKind]:
     delta = set(text.table("linear_attn_config").integers("kda_layers")) if kind.state == "kda" else set()
     if mla is not None:
+        named = text.texts("layer_types") if kind.state == "kda" and not delta else ()
+        delta |= {index + 1 for index, name in enumerate(named) if name == "linear_attention"}
         return ["linear" if index + 1 in delta else "mla" for index in range(layers)]  # counted from one
     linear = text.integers("attn_type_list")
     if state is not None and len(linear) >= layers > 0:  # MiniMax: 1 is a cache
@@ -148,10 +162,14 @@ def _read_attentions(
     unroped = text.integers("no_rope_layers")
     if len(unroped) >= layers > 1:  # Llama 4: a layer without positions attends without a window
         return ["full" if item == 0 else "sliding" for item in unroped[:layers]]
+    written = text.text("sliding_window_pattern").upper()
+    if {"L", "G"} >= set(written) and "G" in written:  # EXAONE 4: LLLG, again and again
+        return ["full" if written[index % len(written)] == "G" else "sliding" for index in range(layers)]
     every = text.integer("sliding_window_pattern", "_sliding_window_pattern") or kind.window_every
     if every > 1:
         return ["full" if (index + 1) % every == 0 else "sliding" for index in range(layers)]
-    first = text.integer("max_window_layers") if text.flag("use_sliding_window") else 0
+    asked = text.flag("use_sliding_window") or not text.has("use_sliding_window")
+    first = text.integer("max_window_layers") if asked else 0
     return ["full" if index < first else "sliding" for index in range(layers)]
 
 
@@ -168,9 +186,17 @@ def _read_mlps(text: ConfigReader, kind: TypeFacts, layers: int, experts: Expert
     if experts is None:
         return ["dense"] * layers
     sparse: MlpKind = "both" if kind.both_mlps else "moe"
+    written = text.texts("mlp_layer_types")
+    if len(written) >= layers > 0:
+        return ["dense" if name == "dense" else sparse for name in written[:layers]]
     listed = text.integers("moe_layer_freq")
     if len(listed) >= layers > 1:
         return [sparse if item else "dense" for item in listed[:layers]]
+    named = {
+        int(word) for word in text.text("moe_layers_enum").split(",") if word.strip().isdecimal() and len(word) < 6
+    }
+    if named:
+        return [sparse if index in named else "dense" for index in range(layers)]
     first = text.integer("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
     step = max(1, text.integer("decoder_sparse_step", "expert_layer_period", "interleave_moe_layer_step", default=1))
     offset = text.integer("expert_layer_offset", default=step - 1)

@@ -14,9 +14,12 @@ def read_state(text: ConfigReader, kind: TypeFacts, hidden: int) -> StateSpace |
     if text.has("linear_num_value_heads"):
         return _read_delta_net(text, hidden)
     if kind.state == "kda":
-        return _read_delta_attention(text.table("linear_attn_config"), hidden)
+        # transformers 5 writes the table's keys beside the others.
+        nested = text.has("linear_attn_config")
+        return _read_delta_attention(text.table("linear_attn_config") if nested else text, hidden)
     if kind.state == "lightning":
-        heads, size = text.integer("num_attention_heads"), text.integer("head_dim")
+        heads = text.integer("num_attention_heads")
+        size = text.integer("head_dim") or hidden // max(1, heads)
         return StateSpace(
             kind="lightning attention",
             conv_elements=0,
@@ -59,8 +62,8 @@ def _read_delta_net(text: ConfigReader, hidden: int) -> StateSpace:
 
 
 def _read_delta_attention(table: ConfigReader, hidden: int) -> StateSpace | None:
-    heads, size = table.integer("num_heads"), table.integer("head_dim")
-    width, kernel = heads * size, table.integer("short_conv_kernel_size", default=4)
+    heads, size = table.integer("linear_num_heads", "num_heads"), table.integer("linear_head_dim", "head_dim")
+    width, kernel = heads * size, table.integer("linear_conv_kernel_dim", "short_conv_kernel_size", default=4)
     if not width:
         return None
     # Two gates: of the decay, and of the output (through a narrow pair of matrices unless full).

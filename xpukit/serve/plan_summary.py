@@ -122,6 +122,18 @@ def _note_needs(model: Model, request: ServeRequest) -> Iterable[str]:
             yield f"{need.value} ({need.source})"
 
 
-def list_notes(chosen: EngineChoice, spread: str, model: Model, request: ServeRequest) -> Sequence[str]:
+def list_notes(chosen: EngineChoice, spread: str, model: Model, request: ServeRequest, vendor: str) -> Sequence[str]:
+    """What should be known beside the choices: guesses on the engine, the model's needs, unused options."""
     needs = tuple(_note_needs(model, request))
-    return tuple(note for note in (spread, chosen.engine.label, *needs) if note)
+    return tuple(note for note in (spread, chosen.engine.label, *needs, *_note_unused(chosen, request, vendor)) if note)
+
+
+def _note_unused(chosen: EngineChoice, request: ServeRequest, vendor: str) -> Iterable[str]:
+    """Options that this engine has no use for: they change nothing, and that is said."""
+    engine = chosen.engine.name
+    if request.proxy and engine != "lmdeploy":
+        yield f"--proxy is LMDeploy's: {engine} has none, it is left out"
+    if request.executor != "auto" and not engine.endswith("vllm"):
+        yield f"--executor {request.executor} is vLLM's: {engine} has its own way, it is left out"
+    if request.cuda_ipc and (engine != "sglang" or vendor != "nvidia"):
+        yield "--cuda-ipc is for SGLang on NVIDIA GPUs: it is left out"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from xpukit.core.errors import UsageError
 from xpukit.core.machine import Machine
 from xpukit.facts.launch import LaunchCase, Vendor
 from xpukit.serve.ccl_mode import read_ccl_mode
@@ -14,7 +15,8 @@ from xpukit.serve.device_speed import HostMeasurements, find_speed
 from xpukit.serve.devices import NVIDIA, DevicePool, find_units
 from xpukit.serve.engine_choice import EngineChoice, choose_engine
 from xpukit.serve.engines import find_engine_module
-from xpukit.serve.launch_flags import DEFAULT_PORT
+from xpukit.serve.extras_ranks import choose_gpus
+from xpukit.serve.launch_flags import DEFAULT_PORT, is_pooling
 from xpukit.serve.launches import LaunchCaseAll, build_launches
 from xpukit.serve.memory_types import Correction, MemorySettings, Parallel
 from xpukit.serve.model_types import Model
@@ -52,10 +54,28 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
         own_flags=around.own_flags,
         needed_image=image_need,
     )
+    if len(set(request.nodes)) < len(request.nodes):
+        raise UsageError(
+            f"--nodes {','.join(request.nodes)}: a machine is named twice", hint="each machine once, the head first"
+        )
     nodes = len(request.nodes) or (around.platform.nodes if around.platform is not None else 1)
-    taken = take_extras(request, chosen.schema, model, model_path=_find_model_path(request, model), nodes=nodes)
+    taken = take_extras(
+        request,
+        chosen.schema,
+        model,
+        model_path=_find_model_path(request, model),
+        nodes=nodes,
+        files=around.config_files,
+    )
     request = taken.request
+    if taken.pick is not None:
+        names = choose_gpus(taken.pick, pool, request, nodes)
+        request = msgspec.structs.replace(request, gpus=names)
+        pool = find_units(machine, only=names)
+        note = f"{taken.pick.text} is --gpu {','.join(names)}: planned so; the engine sees these alone, from 0 on"
+        taken = msgspec.structs.replace(taken, notes=(*taken.notes, note))
     task = request.task or find_task(model)
+    _check_talk(request, task)
     case = _describe_case(request, chosen, vendor, task, model)
     given = SizingCase(
         request=request,
@@ -131,11 +151,27 @@ def make_plan(request: ServeRequest, model: Model, around: Surroundings) -> Plan
                     *placement.notes,
                     *sizing.warnings,
                     *(built.notes if built else ()),
-                    *list_notes(chosen, spread_note, model, request),
+                    *list_notes(chosen, spread_note, model, request, vendor),
                 )
             )
         ),
     )
+
+
+def _check_talk(request: ServeRequest, task: str) -> None:
+    """Raise UsageError for thinking or tools of a model that answers with vectors or scores."""
+    asked = {
+        "--thinking": request.thinking,
+        "--tools": request.tools,
+        "--reasoning-parser": request.reasoning_parser,
+        "--tool-parser": request.tool_parser,
+    }
+    given = next((option for option, value in asked.items() if value), "")
+    if given and is_pooling(task):
+        raise UsageError(
+            f"{given}, and the task is {task}: it answers with vectors or scores, not with text",
+            hint=f"leave {given} out, or --task generate",
+        )
 
 
 def _find_no_correction(engine: str, name: str, division: Parallelism) -> Correction | None:

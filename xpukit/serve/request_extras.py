@@ -16,59 +16,91 @@ import msgspec
 from xpukit.core.errors import UsageError
 from xpukit.facts.engine_rules import find_entry
 from xpukit.facts.engines import EngineSchema
+from xpukit.serve.extras_file import write_out
+from xpukit.serve.extras_ranks import COPIES, GPUS, GpuPick, count_local, read_pick
 from xpukit.serve.model_types import Model
 from xpukit.serve.quantization import is_plannable
 from xpukit.serve.request import ServeRequest
 from xpukit.serve.request_words import FIELDS, Field, list_defaults
 from xpukit.serve.validate_intents import Meant, find_unless, parse_words, read_intents, says_same
 from xpukit.serve.validate_parse import Given, Parsed
-from xpukit.serve.validate_spell import write_values
+from xpukit.serve.validate_spell import spell_intent, write_values
 from xpukit.serve.validate_types import convert_value
 
 # Said of a launch, but by no single choice of the request.
 _MODEL, _NODES, _BLOCK_SIZE = "model", "nodes", "block_size"
 # Ranks that no plan has.
 _UNPLANNED = "prefill_context_parallel"
+_DP = "data_parallel"
 
 
 class TakenExtras(msgspec.Struct, frozen=True, kw_only=True):
     """The request with what the extras ask for; its own extras are those that are left.
 
-    `taken`: the words of each extra that was taken, as they were typed; `notes`: a line for each; `block_size`: tokens.
+    `taken`: the words of each extra that was taken, as they were typed; `notes`: a line for each; `block_size`: tokens;
+    `pick`: the GPUs that the extras choose, for the planner to name.
     """
 
     request: ServeRequest
     taken: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     block_size: int | None = None
+    pick: GpuPick | None = None
 
 
 def take_extras(
-    request: ServeRequest, schema: EngineSchema, model: Model, *, model_path: str, nodes: int
+    request: ServeRequest,
+    schema: EngineSchema,
+    model: Model,
+    *,
+    model_path: str,
+    nodes: int,
+    files: Mapping[str, Any] | None = None,
 ) -> TakenExtras:
     """Read the extras as this version does. What its parser would refuse is left for the validator.
 
-    Raises UsageError where an extra asks for another thing than an option of ours that was given.
+    `files`: what `--config FILE` among them names, as it was read. Raises UsageError where an extra asks for another
+    thing than an option of ours that was given.
     """
     entry = find_entry(schema.engine, "serve")
     program = schema.programs.get(entry.program) if entry is not None else None
     if not request.extras or entry is None or program is None:
         return TakenExtras(request=request)
+    written = write_out(request.extras, files or {}, program, (model_path, request.model))
+    request = msgspec.structs.replace(request, extras=written.extras)
     parsed = parse_words(request.extras, entry, program, schema)
     fields = {field.intent: field for field in FIELDS if field.intent}
     gone: set[int] = set()
     taken: list[tuple[str, ...]] = []
-    notes: list[str] = []
+    notes: list[str] = list(written.notes)
     changes: dict[str, Any] = {}
     block_size = None
     for field in fields.values():
         _check_own(field, request, find_unless(parsed, field.intent, entry, schema))
-    for meant in read_intents(parsed, (*fields, _MODEL, _NODES, _BLOCK_SIZE, _UNPLANNED), entry, schema):
+    names = (*fields, _MODEL, _NODES, _BLOCK_SIZE, _UNPLANNED, *GPUS, *COPIES)
+    said = {meant.intent: meant for meant in read_intents(parsed, names, entry, schema)}
+
+    def find_text(intents: Sequence[str]) -> str:
+        places = [at for one in intents if one in said for at in _find_places(said[one].given, parsed, request.extras)]
+        return shlex.join(request.extras[at] for at in sorted(places))
+
+    local = _find_local(said, request, nodes, find_text(COPIES))
+    pick = read_pick(said, find_text(GPUS))
+    if local is not None:
+        more, note = _keep_total(said, request, local, schema, entry.role)
+        request = msgspec.structs.replace(request, dp=local, extras=(*request.extras, *more))
+        notes.append(f"{find_text(COPIES)}: {note}")
+    for meant in said.values():
         places = _find_places(meant.given, parsed, request.extras)
         words = tuple(request.extras[at] for at in places)
         text = shlex.join(words)
         if meant.unless:
             notes.append(f"{text} stays as it is: with {meant.unless} it is not what {_option_of(fields, meant)} asks")
+        elif meant.intent in COPIES or (meant.intent == _DP and local is not None):
+            continue
+        elif meant.intent in GPUS:
+            if pick is not None:
+                gone.update(places)
         elif meant.intent == _BLOCK_SIZE:
             block_size = _read_count(meant.given[0], 1)
         elif meant.intent == _UNPLANNED:
@@ -89,7 +121,11 @@ def take_extras(
                 asked = _spell(field, value)
                 notes.append(f"{text}{'' if text == asked else f' is {asked}'}: planned so")
             elif own != value and not says_same(meant.given, meant.intent, write_values(own), entry, schema):
-                _refuse_other(field, own, text)
+                if places[-1] >= written.count:
+                    _refuse_other(field, own, text)
+                notes.append(f"{text} of {written.path} gives way to {_spell(field, own)}")
+                gone.update(places)
+                continue
             gone.update(places)
             taken.append(words)
     left = tuple(word for at, word in enumerate(request.extras) if at not in gone)
@@ -98,7 +134,35 @@ def take_extras(
         taken=tuple(taken),
         notes=tuple(notes),
         block_size=block_size,
+        pick=pick,
     )
+
+
+def _find_local(said: Mapping[str, Meant], request: ServeRequest, nodes: int, text: str) -> int | None:
+    """Copies on this machine, where the extras put others elsewhere."""
+    if not text:
+        return None
+    meant = said.get(_DP)
+    total = (_read_count(meant.given[0], 1) if meant is not None else None) or request.dp or 1
+    return count_local(said, total, nodes, text)
+
+
+def _keep_total(
+    said: Mapping[str, Meant], request: ServeRequest, local: int, schema: EngineSchema, role: str
+) -> tuple[tuple[str, ...], str]:
+    """Words to add so that the engine is still told of all copies, and what is said of it."""
+    meant = said.get(_DP)
+    total = meant.values[0] if meant is not None else str(request.dp)
+    if meant is not None and request.dp not in (None, local, _read_count(meant.given[0], 1)):
+        raise UsageError(
+            f"--dp {request.dp} and, after --, {meant.given[0].typed} {total}: they ask for different things",
+            hint="leave one of them out",
+        )
+    spelled = spell_intent(schema, _DP, total, program=role) if meant is None else None
+    note = (
+        f"the GPUs of {local} of {total} copies are planned; the others are for other machines (--nodes A,B plans all)"
+    )
+    return tuple(spelled.words) if spelled is not None else (), note
 
 
 def _option_of(fields: Mapping[str, Field], meant: Meant) -> str:

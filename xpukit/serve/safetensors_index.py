@@ -19,6 +19,9 @@ from xpukit.serve.model_types import Stored, Tensor
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+# At most 99,999 of them: the format's own numbers have five digits.
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d{1,5})-of-(?P<count>\d{1,5})\.safetensors")
+_CONSOLIDATED = "consolidated"
 _INDEX_LIMIT_BYTES = 64 << 20
 _HEADER_LIMIT_BYTES = 100 << 20  # the format's own limit
 _DTYPE_BYTES = {
@@ -57,10 +60,27 @@ def read_checkpoint(host: Host, directory: str) -> Stored | None:
     index = f"{directory}/{INDEX_FILE}"
     if INDEX_FILE in listing.names:
         return _read_sharded(host, directory, index, set(shards))
-    wanted = [SINGLE_FILE] if SINGLE_FILE in shards else shards
-    if not wanted:
+    if not shards:
         return None
-    return _join(host, directory, wanted, missing=(), source=f"{directory}/{wanted[0]}", total=0)
+    wanted, missing = _choose_files(shards)
+    return _join(host, directory, wanted, missing=missing, source=f"{directory}/{(wanted or shards)[0]}", total=0)
+
+
+def _choose_files(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Without an index: the files that are read, and by their numbers those that are missing.
+
+    Mistral's consolidated files hold the same weights once more.
+    """
+    if SINGLE_FILE in names:
+        return [SINGLE_FILE], ()
+    numbered = [(name, match) for name in names if (match := _NUMBERED.fullmatch(name))]
+    if not numbered:
+        once = [name for name in names if not name.startswith(_CONSOLIDATED)]
+        return sorted(once or names), ()
+    _, match = next((one for one in numbered if not one[0].startswith(_CONSOLIDATED)), numbered[0])
+    stem, width, count = match["stem"], len(match["number"]), int(match["count"])
+    files = [f"{stem}{number:0{width}}-of-{match['count']}.safetensors" for number in range(1, count + 1)]
+    return [name for name in files if name in names], tuple(name for name in files if name not in names)
 
 
 def _read_sharded(host: Host, directory: str, index: str, there: set[str]) -> Stored:
@@ -83,11 +103,15 @@ def _join(host: Host, directory: str, files: list[str], missing: tuple[str, ...]
     parts: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     held = count = largest = 0
+    seen: set[str] = set()
     for name in files:
         path = f"{directory}/{name}"
         tensors = read_header(host, path)
         largest = max(largest, host.stat(path).size_bytes, sum(tensor.bytes for tensor in tensors))
         for tensor in tensors:
+            if tensor.name in seen:  # a tensor that two files hold is loaded once
+                continue
+            seen.add(tensor.name)
             count += 1
             held += tensor.bytes
             dtypes[tensor.dtype] += tensor.bytes

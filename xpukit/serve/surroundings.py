@@ -19,7 +19,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of the machine beside the probe.
 
     `evaluation`: the last run's results document; `access`: what containers need for each GPU; `own_engine`: the
-    engine and version that the image's labels name (vllm:0.21.0); `own_flags`: what its own parser accepts.
+    engine and version that the image's labels name (vllm:0.21.0); `own_flags`: what its own parser accepts;
+    `config_files`: what the engine's own files of settings hold (`-- --config FILE`), by path.
     """
 
     machine: Machine
@@ -31,3 +32,4 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     own_engine: str = ""
     own_flags: EngineSchema | None = None
     find_correction: FindCorrection | None = None
+    config_files: Mapping[str, Any] = {}

@@ -19,7 +19,7 @@ Place = Literal["layers", "first", "last", "extra"]
 _SKIP_WORDS: dict[str, tuple[str, ...]] = {
     "attention": ("attn",),
     "key-value projections": ("attn",),
-    "mlp": ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", ".mlp."),
+    "mlp": ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", ".mlp.", "mlp.(gate"),
     "experts": ("experts",),
     "shared experts": ("shared_expert",),
     "state layers": ("linear_attn", "mixer", "mamba"),
@@ -233,8 +233,14 @@ def is_quantized(part: WeightPart, quantization: str, stored: StoredQuantization
         if stored is None:
             return False
         words = _SKIP_WORDS.get(part.name, ())
-        return not any(word in name for name in stored.skipped for word in words)
+        return not any(word in _plain(name, part.name) for name in stored.skipped for word in words)
     return True
+
+
+def _plain(name: str, part: str) -> str:
+    """A module's name, or a pattern of names, as plain text. The experts that are shared are no routed ones."""
+    text = name.replace("\\", "")
+    return text.replace("shared_expert", "") if part == "experts" else text
 
 
 def _size_part(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xpukit.core.errors import UsageError
 from xpukit.facts.engine_rules import find_entry
 from xpukit.facts.engines import EngineProgram, EngineSchema
+from xpukit.serve.extras_ranks import COPIES
 from xpukit.serve.plan_types import Flag, Origin
 from xpukit.serve.request_words import FIELDS
 from xpukit.serve.validate_intents import parse_words
@@ -53,6 +54,8 @@ class WordBuilder:
         if not spelled.words:
             return False
         if _list_dests(spelled.words, self.program) & self._mine:
+            if intent == "data_parallel" and not self._mine.isdisjoint(COPIES):
+                return False  # of all copies those here are planned; what was read of the extras says so
             note = f"{' '.join(spelled.words)} was left out: given after --"
             if self.role == "serve" and (option := _PLANNED_BY.get(intent)):
                 note += f"; GPUs and memory are planned for the one left out: {option} plans for another"

@@ -12,6 +12,8 @@ from xpukit.sysinfo.asking import EstimateAsker
 from xpukit.sysinfo.collector import Collector
 from xpukit.sysinfo.entry import Entry
 
+_WORTH_TELLING_S = 0.1
+
 # partial: something that this machine may have is not in the bundle. crashed: a defect of ours.
 CollectorStatus = Literal["ok", "partial", "timeout", "crashed", "interrupted", "skipped"]
 
@@ -80,7 +82,8 @@ class SysinfoReport(msgspec.Struct, frozen=True, kw_only=True):
 def encode_collection(document: dict[str, Any]) -> str:
     """A `SysinfoReport` in its envelope as compact JSON: a line for each question, without what is as usual.
 
-    There are a thousand entries: indented and in full they were a third of the bundle.
+    There are a thousand entries: indented and in full they were a third of the bundle. Sizes are left out, for the
+    answers have them (`fill_sizes`), and times of questions that took next to none.
     """
     collection = dict(document["collection"])
     for kind in ("rooms", "collectors"):
@@ -90,8 +93,38 @@ def encode_collection(document: dict[str, Any]) -> str:
 
 def _encode_entries(report: dict[str, Any]) -> dict[str, Any]:
     usual = {field.name: field.default for field in msgspec.structs.fields(Entry)}
-    kept = [{name: value for name, value in entry.items() if value != usual[name]} for entry in report["entries"]]
+    kept = [
+        {name: value for name, value in entry.items() if value != usual[name] and name != "size_bytes"}
+        for entry in report["entries"]
+    ]
+    for entry in kept:
+        if entry.get("seconds", 0.0) < _WORTH_TELLING_S:
+            entry.pop("seconds", None)
     return {**report, "entries": [_encode_line(entry) for entry in kept]}
+
+
+def fill_sizes(report: SysinfoReport, find_size: Callable[[str], int]) -> SysinfoReport:
+    """The report with the size of each answer; `find_size` takes `Entry.what` and gives bytes."""
+
+    def fill(reports: tuple[CollectorReport, ...]) -> tuple[CollectorReport, ...]:
+        return tuple(
+            msgspec.structs.replace(
+                one,
+                entries=tuple(
+                    entry if entry.size_bytes else msgspec.structs.replace(entry, size_bytes=find_size(entry.what))
+                    for entry in one.entries
+                ),
+            )
+            for one in reports
+        )
+
+    collection = report.collection
+    return msgspec.structs.replace(
+        report,
+        collection=msgspec.structs.replace(
+            collection, rooms=fill(collection.rooms), collectors=fill(collection.collectors)
+        ),
+    )
 
 
 def _encode_line(value: object) -> msgspec.Raw:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from xpukit.core.errors import BadRecordingError, OutputError, UsageError
+from xpukit.core.errors import BadRecordingError, CouldNotJudgeError, OutputError, UsageError
 from xpukit.core.json_document import BAD_JSON
 from xpukit.host.answers import (
     FileAnswer,
@@ -32,7 +32,8 @@ from xpukit.host.recording_format import (
     read_manifest,
     unpack_answer,
 )
-from xpukit.sysinfo.collection import SysinfoReport
+from xpukit.sysinfo.collection import SysinfoReport, fill_sizes
+from xpukit.sysinfo.entry import measure_answer
 from xpukit.sysinfo.limits import name_question
 
 DOCUMENTS = ("summary.md", "probe.json", "findings.json", "collection.json", "redaction.json", MANIFEST)
@@ -58,13 +59,19 @@ _SHOWN_MATCHES = 12
 
 
 class OpenedBundle:
-    """The contents of a bundle (or of any recording: then there is no `report`). Raises BadRecordingError."""
+    """The contents of a bundle (or of any recording: then there is no `report`). Raises BadRecordingError.
+
+    What is damaged in it costs only itself: `complaints` says what was passed over.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files = RecordingFiles(path)
         self.manifest = read_manifest(self._files)
         self._lines, self.damaged_lines = read_lines(self._files)
+        self.complaints: list[str] = []
+        if self.damaged_lines:
+            self.complaints.append(f"{self.damaged_lines} answers are damaged and were passed over")
         self.report = self._read_report()
 
     def _read_report(self) -> SysinfoReport | None:
@@ -72,9 +79,21 @@ class OpenedBundle:
         if raw is None:
             return None
         try:
-            return msgspec.json.decode(raw, type=SysinfoReport)
+            report = msgspec.json.decode(raw, type=SysinfoReport)
         except BAD_JSON as err:
-            raise BadRecordingError(f"{self.path}: its collection.json is damaged: {err}") from err
+            self.complaints.append(f"its collection.json is damaged: {err}")
+            return None
+        questions = {name_question(question): question for question in self._lines}
+        return fill_sizes(report, lambda what: self._measure(questions[what]) if what in questions else 0)
+
+    def _measure(self, question: Question) -> int:
+        """Bytes of an answer; 0 for one that is damaged (asked for by itself, it says so)."""
+        try:
+            answer = self.load_answer(question)
+        except BadRecordingError:
+            return 0
+        # An answer that is no answer has no size.
+        return 0 if answer is None or str(getattr(answer, "error", "")) else measure_answer(answer)
 
     def list_documents(self) -> tuple[tuple[str, int], ...]:
         """(name, size in bytes) of the files beside the answers."""
@@ -89,14 +108,22 @@ class OpenedBundle:
     def find_text(self, what: str) -> bytes:
         """A file of the bundle, or the answer to a question: "read /etc/os-release", "/etc/os-release", "uname -a".
 
-        A part of a question does where only one question has it. Raises UsageError.
+        A part of a question does where only one question has it. Raises UsageError, and CouldNotJudgeError where the
+        answer is damaged.
         """
         if what in DOCUMENTS:
             data = self._files.load(what)
             if data is None:
                 raise UsageError(f"{self.path} has no {what}", hint="it is no bundle, or its making was cut short")
             return data
-        return self.render_answer(self._find_question(what))
+        question = self._find_question(what)
+        try:
+            return self.render_answer(question)
+        except BadRecordingError as err:
+            raise CouldNotJudgeError(
+                f"{self.path}: the answer to {name_question(question)} is damaged: {err.message}",
+                hint=err.hint or "the other answers can still be read",
+            ) from err
 
     def _find_question(self, what: str) -> Question:
         names = {question: name_question(question) for question in self._lines}
@@ -155,6 +182,8 @@ class OpenedBundle:
     def unpack(self, directory: Path) -> int:
         """Write documents, files and command output below a new directory; how many files. Raises OutputError.
 
+        A damaged answer is a file that says so, and one of `complaints`.
+
         Names come from the bundle, which may be anybody's: nothing is written outside `directory`.
         """
         count = 0
@@ -169,17 +198,24 @@ class OpenedBundle:
             raise OutputError(f"{err.filename or directory}: cannot be written: {err.strerror}") from err
         return count
 
+    def _render_or_complain(self, question: Question) -> bytes:
+        try:
+            return self.render_answer(question)
+        except BadRecordingError as err:
+            self.complaints.append(f"the answer to {name_question(question)} is damaged: {err.message}")
+            return f"[xpukit: damaged: {err.message}]\n".encode()
+
     def _list_files(self) -> Iterator[tuple[tuple[str, ...], bytes]]:
         for name, _ in self.list_documents():
             yield (name,), self._files.load(name) or b""
         rest = []
         for question in self._lines:
             if question[0] == "read" and len(question) == 2:
-                yield ("read", *_split_path(question[1])), self.render_answer(question)
+                yield ("read", *_split_path(question[1])), self._render_or_complain(question)
             elif question[0] == "run":
-                yield ("run", f"{_make_safe(name_question(question[1:]))}.txt"), self.render_answer(question)
+                yield ("run", f"{_make_safe(name_question(question[1:]))}.txt"), self._render_or_complain(question)
             else:
-                rest.append(b"# " + name_question(question).encode() + b"\n" + self.render_answer(question))
+                rest.append(b"# " + name_question(question).encode() + b"\n" + self._render_or_complain(question))
         yield ("other.txt",), b"\n".join(rest)
 
 

@@ -1,14 +1,6 @@
 #!/bin/bash
 # For check.sh: one line a check, "ok NAME", "failed NAME: why", or "skipped NAME: why" for what cannot be seen here.
-failed=0
-check() {
-  local name=$1 said
-  shift
-  if said=$("$@" 2>&1); then echo "ok $name"; else
-    echo "failed $name: ${said##*$'\n'}"
-    failed=1
-  fi
-}
+{% include "check_function.sh" %}
 skip() { echo "skipped $1: $2"; }
 # The last line of check.sh.
 finish() { exit "$failed"; }

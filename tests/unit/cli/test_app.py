@@ -12,7 +12,7 @@ import pytest
 from xpukit import __version__
 from xpukit.cli import app as app_module
 from xpukit.cli.app import run
-from xpukit.core.errors import CouldNotJudgeError, UnrecordedQuestionError, XpukitError
+from xpukit.core.errors import CouldNotJudgeError, ExitCode, UnrecordedQuestionError, XpukitError
 
 COMMANDS = (
     *("probe", "evaluate", "compare", "baseline", "baseline lint", "baseline show", "baseline record"),
@@ -120,6 +120,25 @@ def test_a_reader_that_went_away_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
         assert run(["probe"]) == 0
     finally:
         sys.stdout = before
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("command", ["probe", "probe --json", "--help", "sysinfo --list"])
+def test_a_full_disk_behind_standard_output_is_said(command: str) -> None:
+    import subprocess
+
+    machine = Path(__file__).parents[2] / "machines/recorded/a770.tar.xz"
+    source = [] if command in ("--help", "sysinfo --list") else ["--from", str(machine)]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "xpukit", *command.split(), *source],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert ran.returncode == ExitCode.EXTERNAL_FAILURE
+    assert ran.stderr.splitlines() == [
+        "xpukit: standard output cannot be written: No space left on device",
+        "  next: free space where it goes, or send it elsewhere",
+    ]
 
 
 @pytest.mark.live

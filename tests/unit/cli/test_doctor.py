@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from tests.machines.dict_host import DictHost
+from tests.machines.recorded_machines import open_loosely
 from xpukit.cli.app import run
 from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.core.machine import Machine
@@ -211,6 +212,7 @@ def test_script_names_the_command_of_install() -> None:
         ("b60x8_2s", "XPK-IOMMU-TRANSLATING", "sudo xpukit install apply --with iommu-pt"),
         ("b60x8_2s", "XPK-KERNEL-OLDER-THAN-TESTED", "sudo xpukit install apply --with intel-kernel"),
         ("vm", "XPK-PROBE-LEVEL-ZERO-MISSING", "sudo xpukit install apply"),
+        ("unbound", "XPK-FIRMWARE-FILE-MISSING", "sudo xpukit install apply --source DIR (DIR/firmware has the files)"),
         ("a770_small_bar", "XPK-PROBE-NODE-DENIED", "sudo xpukit install apply"),
     ],
 )
@@ -225,12 +227,46 @@ def test_the_command_of_install_is_one_that_the_machine_has(
     assert part.splitlines()[-1].endswith(f"takes it back: {command}")
 
 
+@pytest.mark.parametrize(
+    ("begin", "command", "install"),
+    [
+        (
+            "ID=debian VERSION_ID=12 PRETTY_NAME='Debian GNU/Linux 12 (bookworm)'",
+            "-t bookworm-backports",
+            " --source DIR",
+        ),
+        ("ID=debian VERSION_ID=13 PRETTY_NAME='Debian GNU/Linux 13 (trixie)'", "firmware-intel-graphics", "apply"),
+        ("ID=ubuntu VERSION_ID=25.04 PRETTY_NAME='Ubuntu 25.04'", "install linux-firmware", " --source DIR"),
+        ("ID=fedora VERSION_ID=42 PRETTY_NAME='Fedora Linux 42'", "", ""),
+    ],
+)
+def test_firmware_is_installed_as_the_distribution_has_it(begin: str, command: str, install: str) -> None:
+    from xpukit.cli.doctor import examine_host
+    from xpukit.cli.evaluate_advice import find_stack_of, name_install_command
+    from xpukit.host.answers import FileAnswer
+    from xpukit.host.overlay import OverlayHost
+
+    release = begin.replace(" VERSION_ID", "\nVERSION_ID").replace(" PRETTY", "\nPRETTY")
+    host = OverlayHost(open_loosely("unbound"), {("read", "/etc/os-release"): FileAnswer(data=release.encode())})
+    (found,) = (
+        one for one in examine_host(host, registry.list_checks()).findings if one.id == "XPK-FIRMWARE-FILE-MISSING"
+    )
+    assert (command in found.commands[0]) if command else not found.commands
+    said = name_install_command(find_stack_of(host), found.install_step, commands=found.commands)
+    assert install in said if install else not said
+    assert said.endswith("apply") == (install == "apply")
+
+
 def test_every_named_step_is_of_a_stack_and_every_finding_of_a_check() -> None:
     from xpukit.facts.doctor_install_steps import load_install_steps
     from xpukit.facts.stacks import load_stacks
 
     stacks = load_stacks()
-    there = {row.name for stack in stacks for row in (*stack.options, *stack.packages)} | {"groups", "kernel"}
+    there = {row.name for stack in stacks for row in (*stack.options, *stack.packages)} | {
+        "groups",
+        "kernel",
+        "firmware",
+    }
     assert set(load_install_steps().values()) <= there
     ids = {id_ for check in registry.list_checks() for id_ in check.ids}
     assert {id_ for id_ in load_install_steps() if not id_.startswith("XPK-PROBE-LEVEL-ZERO")} <= ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -115,3 +116,23 @@ def test_bad_usage(
     said = capsys.readouterr()
     assert words in said.err
     assert said.out == "" or "--json" in argv
+
+
+def test_other_encodings_and_loggers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = UPSTREAM.read_text(encoding="utf-8")
+    (tmp_path / "utf16.log").write_bytes(text.encode("utf-16"))
+    (tmp_path / "compose.log").write_text("".join(f"bench-1  | {line}\n" for line in text.splitlines()))
+    shown = []
+    for path in (UPSTREAM, tmp_path / "utf16.log", tmp_path / "compose.log"):
+        assert run(["evaluate", "--log", str(path), "--csv", "upstream"]) == 0
+        shown.append(capsys.readouterr())
+    assert shown[0].out == shown[1].out == shown[2].out
+    assert "what docker compose put before each line was taken off" in shown[2].err
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my log.gz").write_bytes(gzip.compress(UPSTREAM.read_bytes()))
+    assert run(["evaluate", "--log", str(tmp_path / "my log.gz")]) == 2
+    assert f"zcat '{tmp_path / 'my log.gz'}' | xpukit evaluate --log -" in capsys.readouterr().err
+    assert run(["evaluate", "--log", str(tmp_path)]) == 2
+    assert "Is a directory" in capsys.readouterr().err

@@ -88,7 +88,13 @@ def test_plan_as_text_has_the_diff(root: Path, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "+ write /etc/mine.conf (a test)" in out
     assert "    +mine" in out
-    assert out.rstrip().endswith("1 changes")
+    assert out.rstrip().endswith("\n1 change")
+
+
+def test_apply_says_what_the_plan_would_have_warned_of(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --yes nobody saw the plan."""
+    assert run(words(root, "apply", "--yes", "--user", "no:such")) == 0
+    assert "groups: warning: user no:such is not in /etc/passwd: left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,7 @@ def test_plan_as_text_has_the_diff(root: Path, capsys: pytest.CaptureFixture[str
     [
         (("plan", "--with", "nothing"), "has no option 'nothing'"),
         (("plan", "--pin", "libze1"), "not PACKAGE=VERSION"),
+        (("apply", "--yes", "--user", ""), "--user: the name is empty"),
         (("plan", "--source", "relative"), "not an absolute path"),
         (("plan", "--source-key", "/k"), "need --source"),
         (("plan", "--source", "/x.sources"), "ENOENT"),

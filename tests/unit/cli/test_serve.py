@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.unit.serve.model_files import write_directory
 from xpukit.cli.app import run
+from xpukit.serve.forms.mounts import read_mount
 
 RECORDED = Path(__file__).resolve().parents[2] / "machines" / "recorded"
 Golden = Callable[[str, str], None]
@@ -297,3 +301,72 @@ def test_out_with_a_slash_is_a_directory(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["xpukit.compose.yaml"]
     assert run(["serve", *where, "-o", f"{tmp_path}/launch.yaml"]) == 0
     assert (tmp_path / "launch.yaml").is_file()
+
+
+def test_the_engine_s_own_file_of_settings_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text("tensor-parallel-size: 2\nenforce-eager: true\n", encoding="utf-8")
+    asked = ("serve", "Qwen/Qwen3-8B", "--platform", "4xB60", "--engine", "vllm", "--", "--config", str(file))
+    assert run(asked) == 0
+    assert "--tensor-parallel-size 2" in capsys.readouterr().out
+    file.write_text("a: [", encoding="utf-8")
+    assert run(asked) == 2
+    assert "not valid YAML" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("machine", ["b60x4_bmc", "max1550"])
+def test_a_recording_of_a_probe_alone_plans_without_a_warning(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # What earlier commands left on a machine (runs of evaluate, corrections) need not be in it.
+    assert run(["serve", "Qwen/Qwen3-8B", "--from", str(RECORDED / f"{machine}.tar.xz")]) == 0
+    assert "does not hold" not in capsys.readouterr().err
+
+
+def test_a_relative_folder_is_mounted_and_named_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_directory(tmp_path / "models" / "mine")
+    (tmp_path / "models" / "adapter").mkdir()
+    monkeypatch.chdir(tmp_path / "models")
+    for name in ("mine", "./mine/", "../models/mine"):
+        lora = ("--lora", "a=adapter", "--lora", "b=org/name")
+        code, out, err = call(capsys, name, "--platform", "2xB60", "-f", "docker", *lora)
+        assert code == 0, err
+        for folder in ("mine", "adapter"):
+            path = tmp_path / "models" / folder
+            assert f"type=bind,source={path},target={path},readonly" in out
+        assert f"vllm serve {tmp_path}/models/mine --served-model-name mine" in out
+        assert f"a={tmp_path}/models/adapter b=org/name" in out
+
+
+def test_a_model_of_the_hub_s_cache_is_mounted_with_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "models--org--name"
+    write_directory(root / "blobs")
+    snapshot = root / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for file in (root / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    draft = tmp_path / "draft"
+    speculative = json.dumps({"method": "eagle3", "model": str(draft), "num_speculative_tokens": 2})
+    code, out, err = call(capsys, str(snapshot), "--platform", "1xB60", "-f", "docker", "--speculative", speculative)
+    assert code == 0, err
+    assert f"type=bind,source={root},target={root},readonly" in out
+    assert f"type=bind,source={draft},target={draft},readonly" in out
+    assert f"vllm serve {snapshot} --served-model-name org/name" in out
+
+
+@pytest.mark.parametrize("name", ['a "b" c', "a 'b'", "ünï cödé", "$HOME `id` %h \\"])
+def test_a_folder_of_any_name_is_mounted(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / name
+    write_directory(folder)
+    code, out, err = call(capsys, str(folder), "--platform", "1xB60", "-f", "docker")
+    assert code == 0, err
+    words = shlex.split(out, comments=True)
+    # docker and podman read the value as a line of CSV, in which a quotation mark stands twice.
+    [fields] = csv.reader([words[words.index("--mount") + 1]])
+    assert fields == ["type=bind", f"source={folder}", f"target={folder}", "readonly"]
+    assert read_mount(words[words.index("--mount") + 1])["source"] == str(folder)
+    code, out, err = call(capsys, str(folder), "--platform", "1xB60", "-f", "k8s")
+    assert code == 0, err
+    assert json.dumps(str(folder), ensure_ascii=False) in out or f"path: {folder}" in out

@@ -139,6 +139,43 @@ def test_a_log_of_another_launch_is_refused(at_hand: Path, capsys: pytest.Captur
     assert not (at_hand / "xpukit").exists()
 
 
+SGLANG = """\
+[2026-11-20 10:00:00] server_args=ServerArgs(model_path='/llm/Qwen3-8B', dtype='auto', quantization=None, tp_size=2, \
+pp_size=1, dp_size=1, mem_fraction_static=0.8, context_length=8192, chunked_prefill_size=4096, disable_cuda_graph=True)
+[2026-11-20 10:00:29 TP1] Load weight end. elapsed=18.1 s, type=Qwen3ForCausalLM, avail mem=16.1 GB, mem usage=7.90 GB.
+[2026-11-20 10:00:29 TP0] Load weight end. elapsed=18.2 s, type=Qwen3ForCausalLM, avail mem=16.1 GB, mem usage=7.92 GB.
+[2026-11-20 10:00:30 TP0] KV Cache is allocated. #tokens: 150000, K size: 5.15 GB, V size: 5.15 GB
+[2026-11-20 10:00:31 TP0] max_total_num_tokens=150000, chunked_prefill_size=4096, max_prefill_tokens=16384, context_len=8192
+"""
+LMDEPLOY = """\
+2026-11-20 10:00:00 - lmdeploy - INFO - input backend=pytorch, backend_config=PytorchEngineConfig(dtype='auto', tp=2, \
+session_len=8192, cache_max_entry_count=0.7, block_size=64, max_prefill_token_num=4096, eager_mode=True)
+2026-11-20 10:00:09 - lmdeploy - INFO - Building CacheEngine with config:
+CacheConfig(max_batches=256, block_size=64, num_cpu_blocks=0, num_gpu_blocks=2000, window_size=-1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "text", "tokens", "share"), [("sglang", SGLANG, 150_000, "0.8"), ("lmdeploy", LMDEPLOY, 128_000, "0.7")]
+)
+def test_logs_of_other_engines(
+    engine: str, text: str, tokens: int, share: str, at_hand: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (at_hand / "engine.log").write_text(text, encoding="utf-8")
+    launch = (MODEL, "--engine", engine, "--tp", "2", "-q", "none", "-c", "8192", "--batched-tokens", "4096")
+    launch = (*launch, "--utilization", share, "--eager")
+    assert plan_of(capsys, *launch)["memory"]["kv_tokens"] != tokens
+    code, _, err = call(capsys, MODEL, "--calibrate", str(at_hand / "engine.log"))
+    assert code == 0, err
+    assert "is kept in" in err
+    memory = plan_of(capsys, *launch)["memory"]
+    # The budget of these engines depends on what is beside the cache: a correction must not be taken back by it.
+    assert memory["kv_tokens"] == pytest.approx(tokens, rel=1e-3)
+    code, _, err = call(capsys, MODEL, "--engine", "vllm", "--calibrate", str(at_hand / "engine.log"))
+    assert code == 2
+    assert f"the plan is for vllm, the log is of {engine}" in err
+
+
 def test_a_log_without_arguments_needs_the_model(at_hand: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = at_hand / "short.log"
     log.write_text("INFO Model loading took 4.9000 GiB and 41.0 seconds\n", encoding="utf-8")

@@ -53,6 +53,9 @@ PREFIXES = (
     "(Worker_PP0_TP1_EP1 pid={n}) ERROR 11-21 12:00:{s} [multiproc_executor.py:596] ",
     "[default0]:[rank0]:[E1121 12:00:{s}.123456789 ProcessGroupXCCL.cpp:552] ",
     "[1,0]<stderr>:",
+    "[{n}] ",
+    "vllm-7c9d8f6b5d-x2k4p vllm ",
+    "node-agent-x2k4p  agent-1 ",
     "2026-11-21 12:00:{s},123 - vllm.engine - ERROR - ",
     "ERROR:    ",
 )

@@ -159,6 +159,22 @@ def test_the_root_of_a_chain_stands_first() -> None:
         "thread 'main' panicked at src/main.rs:2:5:",
         "Error: the flux is low",
         "E: Unable to locate package acme",
+        "sycl::_V1::exception: no flux",
+        "std::runtime_error: no flux",
+        "  what():  no flux",
+        "exit status 139",
+        "engine-1 exited with code 139",
+        "process 12 was killed by signal 9",
+        "malloc(): corrupted top size",
+        "flux.cpp:12: void run(): Assertion `flux' failed.",
+        "corrupted double-linked list",
+        "Abort(1) on node 0 (rank 0 in comm 0): Fatal error in PMPI_Init",
+        "1121 ERROR the flux is low",
+        "1121 12:00:01.123 ERROR acme] the flux is low",
+        "11-21 12:00:01 [FATAL] the flux is low",
+        "[2026-11-21 12:00:01,000] {run.py:1} ERROR - the flux is low",
+        "SEVERE: the flux is low",
+        "[E] the flux is low",
     ],
 )
 def test_what_looks_like_an_error_is_never_dropped(line: str) -> None:
@@ -167,6 +183,35 @@ def test_what_looks_like_an_error_is_never_dropped(line: str) -> None:
     assert report.exit_code == 3
     repeated = explain("".join(line + "\n" for _ in range(40)).encode())
     assert [(odd.line, odd.last_line, odd.count) for odd in repeated.unexplained] == [(1, 40, 40)]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "vllm-7c9d8f6b5d-x2k4p vllm ",
+        "vllm-0 engine ",
+        "[0] ",
+        "3: ",
+        "[pod/vllm-7c9d8f6b5d-x2k4p/vllm] ",
+        "engine-1  | ",
+        "Nov 21 12:00:01 gpuhost vllm[3012]: ",
+        "Nov 21 12:00:01 ",
+        "2026-11-21T12:00:01.000000000+00:00 stderr F ",
+    ],
+)
+@pytest.mark.parametrize(
+    "message", ["ERROR 11-21 12:00:01 [core.py:1] low", "acme.NewError: low", "sycl::_V1::exception: low"]
+)
+def test_no_prefix_hides_an_error(prefix: str, message: str) -> None:
+    report = explain(f"{prefix}all is well\n{prefix}{message}\n".encode())
+    assert [odd.line for odd in report.unexplained] == [2]
+    assert not report.unexplained[0].text.startswith(prefix.split(maxsplit=1)[0])
+
+
+def test_tracebacks_of_two_ranks_are_told_apart() -> None:
+    lines = (TRACEBACK % b"acme.parts.WidgetError: broken").splitlines()
+    text = b"".join(b"[%d] %s\n" % (rank, line) for line in lines for rank in (0, 1))
+    assert [(odd.text, odd.count) for odd in explain(text).unexplained] == [("acme.parts.WidgetError: broken", 2)]
 
 
 def test_a_traceback_whose_begin_is_cut_off() -> None:
@@ -191,6 +236,12 @@ def test_what_is_no_log_is_said(data: bytes) -> None:
         "xe 0000:03:00.0: [drm] Found BATTLEMAGE (device ID e211) display version 14.01 stepping B0",
         "UserWarning: Failed to load image Python extension",
         "0 errors, 0 failures",
+        "engine-1 exited with code 0",
+        "engine-1 exited with code 143",
+        "stopped by signal 15, exit status 130",
+        "[0] MPI startup(): libfabric provider: tcp",
+        "returns an exit status of 1 where acme::error is set",
+        "2026-11-21 12:00:01 12 ERRORS were counted as 0",
         "2026:05:09-08:14:36:( 3036) |CCL_WARN| value of CCL_ATL_TRANSPORT changed to be ofi (default:mpi)",
         "|CCL_INFO| could not open the library: libccl_x.so: cannot open shared object file: No such file or directory",
     ],

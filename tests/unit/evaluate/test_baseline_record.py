@@ -79,7 +79,9 @@ def test_too_few_repeated_and_mixed_runs_are_refused(tmp_path: Path) -> None:
         record_baseline(load_runs(runs))
     assert record_baseline(load_runs(runs), force=True).metrics[0].runs == 2
     with pytest.raises(UsageError, match="the same run"):
-        record_baseline(load_runs([*runs, runs[0], tmp_path / "1" / "results.json"]))
+        record_baseline(load_runs([*runs, tmp_path / "1" / "results.json"]))
+    with pytest.raises(UsageError, match="was given twice"):  # three times one run tells no spread
+        record_baseline(load_runs([runs[0], runs[0], runs[0]]))
     quick = write_run(tmp_path / "q", [row(400.0)], suite="quick", created="2026-01-09T00:00:00Z")
     with pytest.raises(UsageError, match="different suites"):
         record_baseline(load_runs([*runs, quick]))
@@ -110,7 +112,7 @@ def test_what_is_no_reference_is_left_out_with_the_reason(tmp_path: Path) -> Non
     assert [metric.metric for metric in recording.metrics] == ["peak_bandwidth"]
     assert {item.reason: item.rows for item in recording.left_out} == {
         "the data was wrong": 3,
-        "an ability, not a number": 3,
+        "an ability or a state, not a speed": 3,
         "no value": 3,
         "not believed": 3,
         "not on a GPU: references are kept by PCI id": 3,

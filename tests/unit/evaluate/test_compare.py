@@ -61,11 +61,15 @@ def only_change(comparison: Comparison) -> Change:
             "pass",
         ),
         (row(100.0), row(100.0, verified=False, verdict="fail"), "worse", "fail"),
-        (row(100.0, verified=False), row(50.0, verified=False), "not-comparable", "pass"),
+        (row(100.0, verified=False), row(50.0, verified=False), "not-comparable", "unknown"),
         (row(100.0, verified=False), row(50.0), "better", "pass"),
-        (row(100.0), row(100.0, unit="GiB/s"), "not-comparable", "pass"),
-        (row(100.0), row(50.0, engine="tools"), "not-comparable", "pass"),
+        (row(100.0), row(100.0, unit="GiB/s"), "not-comparable", "unknown"),
+        (row(100.0), row(50.0, engine="tools"), "not-comparable", "unknown"),
         (row(1.0, unit=YES_NO, metric="access"), row(0.0, unit=YES_NO, metric="access"), "worse", "fail"),
+        (row(1.0, unit="status", n=1), row(0.5, unit="status", n=1), "worse", "fail"),
+        (row(4.0, unit="rank", n=1, higher_is_better=False), row(8.0, unit="rank", n=1, higher_is_better=False), "worse", "fail"),
+        (row(0.0, unit="count", n=1, higher_is_better=False), row(3.0, unit="count", n=1, higher_is_better=False), "worse", "fail"),
+        (row(3.0, unit="count", n=1, higher_is_better=False), row(0.0, unit="count", n=1, higher_is_better=False), "better", "pass"),
         (row(100.0), row(None, reason="the worker crashed"), "missing", "unknown"),
         (row(100.0), row(None, verdict="not-applicable", reason="one device"), "missing", "unknown"),
     ],
@@ -74,6 +78,25 @@ def test_status_and_verdict(tmp_path: Path, old: Result, new: Result, status: st
     comparison = compare_rows(tmp_path, [old], [new])
     assert only_change(comparison).status == status
     assert comparison.verdict == verdict
+
+
+def test_some_rows_that_cannot_be_compared_leave_the_others(tmp_path: Path) -> None:
+    """Another engine gave some numbers: the rest is judged, the run is no failure for it; if all are such, it is no pass."""
+    size = {"bytes": 4096}
+    old, new = [row(100.0), row(10.0, params=size)], [row(100.0), row(10.0, params=size, engine="tools")]
+    assert compare_rows(tmp_path / "some", old, new).verdict == "pass"
+    alone = compare_rows(tmp_path / "all", old[1:], new[1:])
+    assert alone.verdict == "unknown"
+    assert "nothing was comparable" in alone.notes
+
+
+def test_the_same_run_twice_is_told(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [row(100.0)], complete=False)
+    notes = compare(run, run).notes
+    assert any("the same run, or a copy" in note for note in notes)
+    assert any("the first run is incomplete" in note for note in notes)
+    later = write_run(tmp_path / "later", [row(100.0)], created="2026-01-02T05:04:05Z")
+    assert not any("same run" in note for note in compare(run, later).notes)
 
 
 def test_sigmas_follow_the_stated_formula(tmp_path: Path) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from xpukit.evaluate.embedded.host_collectives import HostsPlan, plan_hosts_job
+from xpukit.evaluate.embedded.protocol import unpack_request
 from xpukit.facts.suites import load_suite
-from xpukit.host.native.mpi_hosts import build_hosts_environment, build_hosts_launcher, read_flavour
+from xpukit.host.native.mpi_hosts import (
+    build_hosts_environment,
+    build_hosts_launcher,
+    gives_input_to_all,
+    read_flavour,
+)
 
 
 def plan(mode: str = "cpu", per_host: int = 1, kind: str = "collectives") -> HostsPlan:
@@ -60,3 +67,14 @@ def test_hosts_and_ssh_are_told_to_mpiexec() -> None:
     assert "-s" not in build_hosts_launcher("m", "mpich", ["a", "b"], 1, interface="")
     told = build_hosts_environment(("ssh", "-F", "/a b/config", "-o", "BatchMode=yes"))
     assert set(told.values()) == {"-F '/a b/config' -o BatchMode=yes"}
+
+
+def test_a_launcher_that_feeds_one_rank_gets_the_request_as_a_word() -> None:
+    """MPICH's Hydra: the other ranks would wait for an input that never comes."""
+    asked = plan("cpu")
+    fed = plan_hosts_job(asked, load_suite("quick"), collectives=["allreduce"], sizes=[1024])
+    other = msgspec.structs.replace(asked, input_to_all=gives_input_to_all("mpich"))
+    told = plan_hosts_job(other, load_suite("quick"), collectives=["allreduce"], sizes=[1024])
+    assert told.input == b""
+    assert unpack_request(told.argv[-1]) == fed.input != b""
+    assert told.argv[:-1] == fed.argv

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.evaluate.parsers.damaged_text import DATA, FOREIGN, damage
 from xpukit.core.errors import UsageError
 from xpukit.core.json_document import build_document, encode_json
-from xpukit.core.measurement import Measurement, Target
+from xpukit.core.measurement import Measurement, MetricKey, Target
 from xpukit.evaluate.log import LogSource, convert_stretch, judge_logs, read_logs
 from xpukit.evaluate.log_devices import read_device_id
 from xpukit.evaluate.log_slices import slice_log
@@ -351,3 +351,92 @@ def test_captured_outputs(corpus_dir: Path, tool: str) -> None:
 def test_logs_of_failed_evaluations(corpus_dir: Path) -> None:
     for path in sorted((corpus_dir / "eval_log").glob("*.txt")):
         assert judge(path.read_text(encoding="utf-8")).verdict == "unknown", path.name
+
+
+SMI = DATA / "xpu-smi"
+
+
+def read_smi(name: str) -> str:
+    return (SMI / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_xpu_smi_between_other_tools() -> None:
+    stats = read_smi("1.3.7-stats-d1")
+    later = stats.replace("Mem Errors Uncorrectable    | 2", "Mem Errors Uncorrectable    | 5")
+    parts = [read_smi("1.3.7-topology-m"), stats, UPSTREAM, read_smi("1.3.7-health-l"), later]
+    text = "".join(f"$ xpu-smi {place}\n{part}" for place, part in enumerate(parts))
+    evaluation = judge(text)
+    wiring = [row for row in evaluation.results if row.metric == "wiring" and row.devices == ("device0", "device1")]
+    assert wiring[0].note.startswith("NODE: ")
+    assert find(evaluation, "health", "health", component="memory").verdict == "fail"
+    grown = find(evaluation, "health", "errors", counter="memory_errors_uncorrectable")
+    assert (grown.devices, grown.value, grown.verdict) == (("device1",), 3.0, "fail")
+    assert len(evaluation.conditions["errors_counted"]) == 2
+    alone = {row.key: row.value for row in judge(UPSTREAM).results}
+    assert alone.items() <= {row.key: row.value for row in evaluation.results}.items()
+
+
+def test_counts_said_once_are_no_growth() -> None:
+    evaluation = judge(read_smi("1.3.7-stats-d1"))
+    assert not evaluation.results
+    assert evaluation.conditions["errors_counted"] == [
+        "device 1: 2 errors in the device's memory that could not be corrected, counted so far"
+    ]
+
+
+def test_a_check_beforehand_names_cards_by_address() -> None:
+    evaluation = judge(read_smi("1.3.7-diag-precheck"))
+    failed = [row.devices for row in evaluation.results if row.verdict == "fail" and row.params]
+    assert failed == [("0000:4e:00.0",)]
+    (row,) = judge(read_smi("1.2-diag-precheck")).results
+    assert (row.metric, row.verdict) == ("output", "unknown")
+    assert "GPU Status : fail" in row.reason
+
+
+@pytest.mark.parametrize("name", ["1.0-topology-m", "1.3.7-health-l", "1.3.7-diag-l1", "2.0-health-l"])
+def test_tables_cut_anywhere_give_rows_of_the_whole(name: str) -> None:
+    text = read_smi(name)
+    whole = {(row.key, row.value) for row in judge(text).results}
+    for end in range(0, len(text), 7):
+        for row in judge(text[:end]).results:
+            known = (row.key, row.value) in whole
+            # A card's own row is its worst, which may not have come yet.
+            assert known or row.metric == "output" or not row.params, (end, row)
+
+
+@pytest.mark.parametrize(("tool", "path"), SAMPLES, ids=[f"{tool}-{path.stem}" for tool, path in SAMPLES])
+def test_a_log_that_ends_early_has_no_row_of_its_own(tool: str, path: Path) -> None:
+    """As after Ctrl-C: it tells less, and nothing else."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = measure("".join(lines))
+    step = max(1, len(lines) // 40)
+    for place in range(0, len(lines), step):
+        found = measure("".join(lines[:place]))
+        assert {key for key in found if not is_peak(key)} <= set(whole), place
+
+
+def is_peak(key: object) -> bool:
+    """The best of what there is may be another one."""
+    return isinstance(key, MetricKey) and key.metric.startswith("peak_")
+
+
+def lose_line(text: str, words: str) -> str:
+    lines = text.splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if words in line)
+    return "".join(lines[:place] + lines[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "words"),
+    [
+        ("ze_bandwidth", "csv-2dev", "Host->Device"),  # whose rows follow
+        ("ze_bandwidth", "table-2dev", "[Device 3    1048576]"),
+        ("ze_peer", "pair-targets-6dev", "Device 0 - Device 1 using queue 0: BW [GBPS]:  512  B"),
+        ("ze_peer", "pair-targets-6dev", "BW [GBPS]:"),
+    ],
+)
+def test_a_lost_line_gives_no_row_of_its_own(tool: str, name: str, words: str) -> None:
+    text = (DATA / tool / f"{name}.txt").read_text(encoding="utf-8")
+    less = measure(lose_line(text, words))
+    assert less
+    assert {key for key in less if not is_peak(key)} <= set(measure(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.machines.dict_host import DictHost
-from xpukit.core.errors import InterruptedRunError, UsageError
+from xpukit.core.errors import InterruptedRunError, OutputError, UsageError
 from xpukit.core.machine import Machine
 from xpukit.core.measurement import Job, Measurement, Method, Promise, Skip, Target, make_key
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
@@ -227,6 +228,21 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(tmp_path: Path) -> None:
     assert [resumed for _, resumed in observer.finished] == [True, False]
     assert {row.metric: row.value for row in evaluation.results} == {"a": 1.0, "b": 2.0}
     assert evaluation.complete
+
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def worker(request: Request) -> Ran:
+        calls.append("")
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return say(measured("a" if len(calls) == 1 else "b", 1.0))
+
+    with pytest.raises(OutputError, match=r"logs/.*: cannot be written: No space left") as caught:
+        evaluate(tmp_path, worker)
+    assert f"--resume {tmp_path}" in caught.value.hint
+    assert len(list((tmp_path / "run" / "jobs").iterdir())) == 1
 
 
 def test_resume_tries_failed_jobs_again_and_ignores_damaged_ones(tmp_path: Path) -> None:

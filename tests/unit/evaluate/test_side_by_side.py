@@ -81,7 +81,12 @@ def test_what_is_left_out_is_said() -> None:
     plan = plan_suite("quick", ("tools",), make_gpus(8))
     left_out = [skip for _, skip in plan.skips if "left out to keep suite quick within" in skip.reason]
     assert left_out
-    assert any("--suite stress" in skip.reason for skip in left_out)
+    assert all("use --suite standard," in skip.reason for skip in left_out)
+    words = plan.left_out
+    assert words.startswith("rows left out to keep suite quick within 2 min 00 s: ")
+    assert words.endswith("; --suite standard has more time; --device and --only need less")
+    for name in {skip.key.benchmark for skip in left_out}:
+        assert f" of {name}" in words
     near = {promise.key.devices for planned in plan.jobs for promise in planned.job.promises
             if promise.key.metric == "access"}  # fmt: skip
     labels = [gpu.label for gpu in make_gpus(8)]
@@ -89,8 +94,17 @@ def test_what_is_left_out_is_said() -> None:
     assert near <= {(labels[i], labels[(i + 1) % 8]) for i in range(8)}, "neighbours are kept"
 
 
+def test_quick_checks_the_data_before_it_measures_more_curves() -> None:
+    plan = plan_suite("quick", ("tools", "embedded"), make_gpus(2))
+    kept = {(promise.key.metric, promise.key.devices) for planned in plan.jobs for promise in planned.job.promises
+            if planned.benchmark.name == "ze_peer"}  # fmt: skip
+    pairs = [tuple(gpu.label for gpu in gpus) for gpus in (make_gpus(2), make_gpus(2)[::-1])]
+    assert {(metric, pair) for metric in ("access", "data") for pair in pairs} <= kept
+
+
 def test_stress_leaves_nothing_out() -> None:
     plan = plan_suite("stress", ("tools",), make_gpus(8))
+    assert plan.left_out == ""
     access = [p for planned in plan.jobs for p in planned.job.promises if p.key.metric == "access"]
     assert len(access) == 56
 

@@ -12,7 +12,8 @@ import pytest
 from xpukit.core.errors import BadFactsError
 from xpukit.facts import model_rules, models, tables
 from xpukit.facts.engines import list_versions, load_engine
-from xpukit.serve.model_config import read_architecture, read_quantization
+from xpukit.serve.model_config import read_architecture
+from xpukit.serve.model_quantization import read_quantization
 from xpukit.serve.model_types import Model
 from xpukit.serve.weights import count_active, count_parameters
 

@@ -6,7 +6,7 @@ import base64
 
 import msgspec
 
-from tests.unit.host import seeded_hardware, seeded_services, seeded_texts
+from tests.unit.host import seeded_hardware, seeded_parted, seeded_services, seeded_texts
 from xpukit.host.answers import (
     FileAnswer,
     FoundAnswer,
@@ -81,7 +81,7 @@ def plant_bytes() -> list[tuple[str, Question, msgspec.Struct, tuple[str, ...]]]
 def plant() -> list[tuple[str, Question, msgspec.Struct, tuple[str, ...]]]:
     """(kind, question, answer, what must be gone)."""
     rows: list[tuple[str, Question, msgspec.Struct, tuple[str, ...]]] = []
-    for kind, text, gone in (*seeded_texts.TEXTS, *seeded_hardware.TEXTS, *seeded_services.TEXTS):
+    for kind, text, gone in (*seeded_texts.TEXTS, *seeded_parted.TEXTS, *seeded_hardware.TEXTS, *seeded_services.TEXTS):
         place = f"/var/log/seed/{len(rows)}.log"
         rows.append((kind, ("read", place), FileAnswer(data=text.encode()), gone))
     login = base64.b64encode(b"builder:regpw-77aa").decode()

@@ -21,7 +21,7 @@ from xpukit.host.mediated import MediatedHost, Question
 from xpukit.host.overlay import OverlayHost
 from xpukit.host.recording import RecordingHost, pack_recording
 from xpukit.host.recording_format import read_archive
-from xpukit.host.replay import ReplayHost
+from xpukit.host.replay import LenientView, ReplayHost
 from xpukit.host.scrub import build_scrubber, keep_everything
 
 
@@ -98,6 +98,20 @@ def test_a_recording_of_another_version_answers_unrecorded(tmp_path: Path) -> No
     assert replay.level_zero().status == "unrecorded"
     assert replay.memory().error == replay.udev("pci").error == "UNRECORDED"
     assert ("read", "/new") in replay.unrecorded
+
+
+def test_what_a_machine_need_not_have_had_is_asked_without_a_complaint(tmp_path: Path) -> None:
+    answers = {("read", "/kept"): [FileAnswer(data=b"1")]}
+    directory = record(
+        tmp_path, ScriptedHost({k: list(v) for k, v in answers.items()}), lambda h: h.read("/kept") and None
+    )
+    replay = ReplayHost(directory, strict=False)
+    state = LenientView(replay)
+    assert (state.read("/kept").text, state.read("/gone").error) == ("1", "UNRECORDED")
+    assert replay.unrecorded == []
+    # A recording that must hold it stays strict.
+    with pytest.raises(UnrecordedQuestionError):
+        LenientView(ReplayHost(directory)).read("/gone")
 
 
 def test_repeated_questions_replay_in_order_and_the_last_stays(tmp_path: Path) -> None:
@@ -318,6 +332,24 @@ def test_a_hostile_archive_cannot_reach_outside(tmp_path: Path) -> None:
             packed.addfile(member, io.BytesIO(b"x"))
     assert not (tmp_path.parent / "escape").exists()
     assert set(read_archive(archive)) == {"../../escape", "/abs"}  # only names in memory
+
+
+def test_a_small_archive_cannot_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a member says of its size counts before anything of it is read."""
+    import zstandard
+
+    from xpukit.host import recording_format
+
+    monkeypatch.setattr(recording_format, "_UNPACKED_LIMIT_BYTES", 1 << 20)
+    member = tarfile.TarInfo("blobs/x")
+    member.size = 1 << 40
+    archive = tmp_path / "bomb.tar.zst"
+    # No content at all: whoever tries to read it meets the end of the archive, not the limit.
+    archive.write_bytes(zstandard.ZstdCompressor().compress(member.tobuf()))
+    with pytest.raises(BadRecordingError, match="more than 1 MiB"):
+        read_archive(archive)
+    archive.write_bytes(zstandard.ZstdCompressor().compress(bytes(8 << 20)))
+    assert read_archive(archive) == {}, "zeros behind the end are not kept"
 
 
 def test_recording_into_a_used_or_unwritable_place(tmp_path: Path) -> None:

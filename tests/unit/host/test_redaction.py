@@ -164,6 +164,12 @@ STAYS = (
     "CCL_ATL_TRANSPORT=ofi CCL_TOPO_P2P_ACCESS=1 ZE_AFFINITY_MASK=0,1 SSL_KEY=/etc/ssl/key.pem",
     "00000000-0000-0018-0000-0000e2118086 868011e2-0000-0000-1800-000000000000",
     "Serial Number: Not Specified  Serial: unknown  getty@tty1.service",
+    "api_key=None, port=8000, api-key: null",
+    "12:34:56:78 is a time",
+    "name: model\n  value: 12\nkey: eos_token, value: 2\nset -x PATH y; iSerial                 1 0000:00:14.0",
+    "sha256:104eb946d532334a09c317ad4141a8258d203dd98bae8670c9085d16dc4bd306 xe/bmg_guc_70.bin version 70.49.4",
+    "image intel/vllm@sha256:3b1c0de0aabbccddeeff00112233445566778899aabbccddeeff001122334455 BAR 0x4000000000",
+    "2026-11-21T23:00:00.123456Z [   12.345678] LnkSta: Speed 16GT/s, Width x8 10000:e1:00.0 0x00000000deadbeef",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 d41d8cd98f00b204e9800998ecf8427e",
 )
 

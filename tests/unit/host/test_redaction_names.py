@@ -15,6 +15,7 @@ from xpukit.host.redaction.common_names import is_distinct, is_distinct_domain, 
 from xpukit.host.redaction.mask_secrets import mask_secrets, mask_struct
 from xpukit.host.redaction.post_scan import scan_bundle
 from xpukit.host.redaction.redactor import Redactor
+from xpukit.host.redaction.stand_ins import render_uuid
 
 WORDS = (
     "gpu user admin x intel arc server localhost ubuntu b60 node1 card0 torch version answer key a770 max1550 gpu02 "
@@ -138,3 +139,18 @@ def test_a_file_that_holds_a_version_holds_no_address(label: str, stays: bool) -
     redactor = Redactor(IdentityAnswer(hostname="h", username="x"))
     redactor.about(label)
     assert (redactor.scrub_bytes(b"203.0.0.0\n") == b"203.0.0.0\n") == stays
+
+
+def test_constants_of_specifications_stay(tmp_path: Path) -> None:
+    """A bundle of another machine is asked for the file by this very name."""
+    secure_boot = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    text = f"{secure_boot} PARTTYPE=C12A7328-F81F-11D2-BA4B-00A0C93EC93B UUID=6b9d3c1e-52aa-4bb1-9f6e-2f0c8a1d7e55"
+    redactor = Redactor(IdentityAnswer(hostname="h", username="u"))
+    # A map of an older version has a pseudonym for it.
+    redactor.stand_in("uuid", "uuid", "8be4df61-93ca-11d2-aa0d-00e098032b8c", render_uuid)
+    redacted = redactor.remove_late(redactor(text))
+    assert secure_boot in redacted
+    assert "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" in redacted
+    assert "6b9d3c1e" not in redacted
+    (tmp_path / "a.txt").write_text(redacted)
+    assert not scan_bundle(tmp_path, identity=IdentityAnswer(), literals=redactor.list_literals())

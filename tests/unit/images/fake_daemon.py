@@ -26,8 +26,10 @@ class FakeDaemon:
         health: str = "healthy",
         status: str = "running",
         refuse_start: bool = False,
+        archives: Mapping[str, bytes] | None = None,
     ) -> None:
         self.images = dict(images)
+        self.archives = dict(archives or {})
         self.history = history
         self.requests: dict[str, ContainerRequest] = {}
         self.kept: list[str] = []
@@ -53,6 +55,11 @@ class FakeDaemon:
 
     def remove_container(self, container: str) -> None:
         self.kept.remove(container)
+
+    def get_archive(self, container: str, path: str) -> bytes:
+        if path not in self.archives:
+            raise ExternalError(f"Could not find the file {path} in container {container}")
+        return self.archives[path]
 
     def exec_in(
         self,

@@ -17,6 +17,7 @@ from xpukit.images.builders import choose as choose_module
 from xpukit.images.builders.buildkit import list_proxies, plan_command
 from xpukit.images.builders.choose import Builder, choose_builder, list_builders
 from xpukit.images.builders.labels import list_missing_labels
+from xpukit.images.builders.mask import MARK, make_mask, mask_message
 
 OLD_HELP = "Usage:  docker build [OPTIONS] PATH | URL | -\n      --secret stringArray      Secret file\n"
 NO_BUILDX = "ERROR: BuildKit is enabled but the buildx component is missing or broken.\n"
@@ -136,7 +137,36 @@ def test_command_of_buildx() -> None:
 
 def test_proxies_of_the_environment() -> None:
     host = Clients({}, env={"https_proxy": "http://p:1", "NO_PROXY": "localhost", "HTTP_PROXY": ""})
-    assert list_proxies(host) == {"https_proxy": "http://p:1", "NO_PROXY": "localhost"}
+    assert list_proxies(host) == {
+        "HTTPS_PROXY": "http://p:1",
+        "https_proxy": "http://p:1",
+        "NO_PROXY": "localhost",
+        "no_proxy": "localhost",
+    }
+    both = Clients({}, env={"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:2"})
+    assert list_proxies(both) == {"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:2"}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://user:pass%40word@proxy.example:3128", "HTTP_PROXY=http://user:pass%40word@proxy.example:3128"),
+        ("http://user:pass%40word@proxy.example:3128", "password is pass@word"),
+        ("user:Zx81Zx81@proxy.example:3128", "curl: Proxy-Authorization: Basic dXNlcjpaeDgxWng4MQ=="),
+        ("http://user:Zx81Zx81@proxy.example:3128", "http_proxy=http://user:Zx81Zx81@proxy.example:3128/"),
+        ("socks5h://user:abc@proxy.example", "all_proxy=socks5h://user:abc@proxy.example"),
+    ],
+)
+def test_a_proxys_password_is_in_no_line(address: str, said: str) -> None:
+    mask = make_mask({"HTTP_PROXY": address, "NO_PROXY": "localhost,127.0.0.1", "X": "http://[bad"})
+    masked = mask(said)
+    assert MARK in masked
+    assert not any(secret in masked for secret in ("pass%40word", "pass@word", "Zx81Zx81", "dXNlcjpa", ":abc"))
+    assert mask("the abc of proxy.example and user") == "the abc of proxy.example and user"
+    assert mask_message({"stream": said, "errorDetail": {"message": said, "code": 1}}, mask) == {
+        "stream": masked,
+        "errorDetail": {"message": masked, "code": 1},
+    }
 
 
 def test_recipe_rendered_for_another_builder(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.images.fake_daemon import FakeDaemon
+from xpukit.core.errors import ExternalError
 from xpukit.host.docker_daemon import DockerDaemon
 from xpukit.host.docker_values import ExecAnswer, HistoryEntry, ImageInfo
 from xpukit.images.engine_flags import LABEL_FLAGS, LABEL_FLAGS_HASH
@@ -147,3 +150,62 @@ def test_the_same_package_in_two_places_counts_twice_and_sorts() -> None:
     entries = [{"Name": "a", "Version": "1", "Place": place} for place in ("/b", "/a", "/a")]
     assert [one.place for one in sorted(set(parse_python(entries)))] == ["/a", "/b"]
     assert Package(kind="deb", name="a", version="1") < Package(kind="pypi", name="a", version="1")
+
+
+STATUS = """Package: libc6
+Status: install ok installed
+Architecture: amd64
+Version: 2.36-9+deb12u10
+Description: C library
+ More of it: not a field
+Conffiles:
+ /etc/ld.so.conf.d/x.conf 0123
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+"""
+DISTROLESS = {
+    "status.d/base": "Package: base-files\nVersion: 12.4\nArchitecture: amd64\n",
+    "status.d/base.md5sums": "x  y\n",
+}
+
+
+def make_archive(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("archives", "packages"),
+    [
+        ({"/var/lib/dpkg/status": {"status": STATUS}}, [("libc6", "2.36-9+deb12u10", "amd64")]),
+        ({"/var/lib/dpkg/status.d": DISTROLESS}, [("base-files", "12.4", "amd64")]),
+        ({"/var/lib/dpkg/status": {"status": "\xff\x00: \n\n:\n\n"}}, []),
+        ({}, []),
+    ],
+)
+def test_an_image_without_any_program_is_read_by_its_files(
+    archives: dict[str, dict[str, str]], packages: list[tuple[str, str, str]]
+) -> None:
+    def refuse(argv: Sequence[str], user: str) -> ExecAnswer:
+        raise ExternalError("Docker: cat in 0123: Container 0123 is not running")  # there was no `sleep` to wait with
+
+    archives = {"/usr/lib/os-release": {"os-release": 'ID=debian\nVERSION_ID="12"\n'}, **archives}
+    daemon = FakeDaemon(
+        images={INFO.id: INFO},
+        history=HISTORY,
+        answer=refuse,
+        archives={path: make_archive(files) for path, files in archives.items()},
+    )
+    found = read_inventory(cast(DockerDaemon, daemon), "c", INFO)
+    assert [(one.name, one.version, one.architecture) for one in found.packages] == packages
+    assert (found.os_id, found.os_version) == ("debian", "12")
+    assert len(found.layers) == 2
+    assert ("read from dpkg's files" if packages else "are not known") in found.notes[1]

@@ -36,6 +36,28 @@ SETTING = {"summary": "s", "type": "choice", "default": "a", "choices": ["a", "b
         ({"settings": {"x": SETTING}, "variants": [{"name": "v", "summary": "s", "settings": {"y": "a"}}]}, "'y'"),
         ({"context": ["missing.sh"]}, "missing.sh"),
         ({"version": 1}, "version"),
+        ({"version": "1 beta"}, "version"),
+        ({"version": ""}, "version"),
+        ({"name": "My Recipe"}, "name"),
+        ({"name": "a/b"}, "name"),
+        ({"name": "a..b"}, "name"),
+        ({"summary": "one\nLABEL two=1"}, "more than one line"),
+        ({"answers": {"engine": "e\n"}}, "more than one line"),
+        ({"variants": [{"name": "v\nw", "summary": "s"}]}, "more than one line"),
+        ({"settings": {"items": SETTING}}, "'items'"),
+        ({"settings": {"x": {**SETTING, "choices": []}}}, "choices"),
+        ({"settings": {"x": {**SETTING, "type": "string"}}}, "choices"),
+        (
+            {"settings": {"x": {"summary": "s", "type": "string", "default": "", "pattern": "["}}},
+            "no regular expression",
+        ),
+        (
+            {"settings": {"x": {"summary": "s", "type": "integer", "default": 5, "minimum": 9, "maximum": 1}}},
+            "above maximum",
+        ),
+        ({"context": ["../up.sh"]}, "outside"),
+        ({"context": ["/etc/passwd"]}, "outside"),
+        ({"context": ["."]}, "outside"),
     ],
 )
 def test_a_bad_recipe_is_refused_with_its_place(folder: Path, more: dict[str, Any], words: str) -> None:
@@ -48,6 +70,25 @@ def test_a_bad_recipe_is_refused_with_its_place(folder: Path, more: dict[str, An
 def test_a_recipe_of_ones_own_is_named_by_its_folder(folder: Path) -> None:
     (folder / "recipe.toml").write_text('schema = "xpukit.recipe/1"\nname = "own"\nsummary = "s"\nversion = "1"\n')
     assert load_recipe(str(folder)).name == "own"
+
+
+def test_a_folder_that_is_no_recipe_says_how_to_name_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder / "own"
+    place.mkdir()
+    (place / "recipe.toml").write_text('schema = "xpukit.recipe/1"\nname = "own"\nsummary = "s"\nversion = "1"\n')
+    (place / "Dockerfile.j2").write_text("FROM x:1\n")
+    monkeypatch.chdir(folder)
+    for name, hint in (
+        ("own", "write ./own"),
+        ("./own/recipe.toml", "name its folder: own/"),
+        ("./smoke/", "without a path: smoke"),
+        ("./absent", "check the path"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            load_recipe(name)
+        assert hint in caught.value.hint, name
+    monkeypatch.chdir(place)
+    assert load_recipe(".").name == "own"
 
 
 @pytest.mark.parametrize(("name", "words"), [("smoek", "did you mean smoke?"), ("zzzz", "recipes: ")])

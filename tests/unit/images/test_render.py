@@ -13,6 +13,7 @@ import pytest
 from xpukit.core.errors import BadFactsError, UsageError
 from xpukit.facts.recipes import Fetched, Recipe, Setting, load_recipe
 from xpukit.images import build
+from xpukit.images.builders.context import list_context
 from xpukit.images.context import list_entries, split_linked
 from xpukit.images.render import check_base_image, render_recipe
 from xpukit.images.settings import resolve_settings
@@ -268,11 +269,92 @@ def test_fetched_files_are_checked_and_come_from_where_they_are_told(own: Recipe
         )
 
 
-def test_a_template_with_a_mistake_is_named(own: Recipe) -> None:
-    for text, words in (("FROM {{ bsae }}", "bsae"), ("{% if %}", "Dockerfile.j2:1")):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"FROM {{ bsae }}", "Dockerfile.j2:1: .*bsae"),
+        (b"FROM x\n{{ s.tol }}", "Dockerfile.j2:2: .*tol"),
+        (b"{% if %}", "Dockerfile.j2:1"),
+        (b"FROM x\n{{ 1 // 0 }}", "Dockerfile.j2:2: .*ZeroDivisionError"),
+        (b"FROM x\n\n{{ 'a' + 1 }}", "Dockerfile.j2:3: .*TypeError"),
+        (b"FROM x\n{{ 'x' | frob }}", "Dockerfile.j2:2: .*frob"),
+        (b"FROM x\n{% include 'absent.j2' %}", "Dockerfile.j2:2: includes absent.j2, which is not there"),
+        (b"{% include '../own/Dockerfile.j2' %}", "includes ../own/Dockerfile.j2, which is not there"),
+        (b"{% include 'Dockerfile.j2' %}", "without end"),
+        (b"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "without end"),
+        (b"FROM x\n{% include 'part.j2' %}", "part.j2:2: .*ZeroDivisionError"),
+        (b"FROM x \xff", "no UTF-8"),
+    ],
+)
+def test_a_template_with_a_mistake_is_named_with_its_place(own: Recipe, text: bytes, words: str) -> None:
+    (Path(own.folder) / "Dockerfile.j2").write_bytes(text)
+    (Path(own.folder) / "part.j2").write_text("RUN x\n{{ 1 // 0 }}\n")
+    with pytest.raises(BadFactsError, match=words):
+        render_recipe(own, resolve_settings(own), builder="buildkit", require_hashes=False)
+
+
+def test_a_misspelt_name_in_a_template_has_its_nearest(own: Recipe) -> None:
+    for text, hint in (("{{ s.tol }}", "s.tool"), ("{{ has_mount }}", "has_mounts"), ("{{ zzzzzzzz }}", "")):
         (Path(own.folder) / "Dockerfile.j2").write_text(text)
-        with pytest.raises(BadFactsError, match=words):
+        with pytest.raises(BadFactsError) as caught:
             render_recipe(own, resolve_settings(own), builder="buildkit", require_hashes=False)
+        assert caught.value.hint == (f"did you mean {hint}?" if hint else "")
+
+
+def render_with(own: Recipe, *context: str) -> build.Rendered:
+    plain = msgspec.structs.replace(own, fetch=(), context=context)
+    (Path(own.folder) / "Dockerfile.j2").write_text("FROM {{ base_image }}\n")
+    return render_recipe(plain, resolve_settings(plain), builder="buildkit")
+
+
+def test_what_a_context_cannot_hold_is_refused_and_nothing_is_lost(own: Recipe) -> None:
+    folder = Path(own.folder)
+    more = folder / "more"
+    more.mkdir()
+    (more / "a.txt").write_text("a")
+    os.mkfifo(folder / "pipe")  # reading one waits for ever
+    with pytest.raises(UsageError, match="pipe is not a regular file"):
+        render_with(own, "pipe")
+    assert [file.path for file in render_with(own, "more").files] == ["Dockerfile", "more/a.txt"]
+    (more / "gone").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="gone: cannot be read"):
+        render_with(own, "more")
+    (more / "gone").unlink()
+    (more / "tree").symlink_to(folder)
+    with pytest.raises(UsageError, match="tree is a link to a directory"):
+        render_with(own, "more")
+
+
+@pytest.mark.parametrize("names", [("a", "a.j2"), ("Dockerfile",)])
+def test_one_name_twice_in_the_context_is_refused(own: Recipe, names: tuple[str, ...]) -> None:
+    for name in names:
+        (Path(own.folder) / name).write_text("x")
+    with pytest.raises(BadFactsError, match="is twice in the build context"):
+        render_with(own, *names)
+
+
+def test_a_large_file_is_not_held_in_memory(own: Recipe) -> None:
+    large = Path(own.folder) / "model.bin"
+    with large.open("wb") as file:
+        file.truncate((8 << 20) + 1)
+    large.chmod(0o755)
+    rendered = render_with(own, "model.bin")
+    listed = {entry.path: entry for entry in list_entries(rendered)}
+    assert listed["model.bin"].size_bytes == (8 << 20) + 1
+    kept, linked = split_linked(rendered)
+    assert linked == {"model.bin": large}
+    # What the listing says is what the builder gets.
+    built = {entry.path: entry for entry in list_context(kept, linked)}
+    assert f"{built['model.bin'].mode:04o}" == listed["model.bin"].mode == "0755"
+
+
+def test_a_wheelhouse_may_hold_other_things(tmp_path: Path) -> None:
+    house = tmp_path / "downloads"
+    house.mkdir()
+    (house / "six-1.16.0-py2.py3-none-any.whl").write_bytes(b"w")
+    os.mkfifo(house / "pipe")
+    rendered = render(sources=Sources(wheelhouse=house))
+    assert [file.path for file in rendered.files if file.source] == ["wheelhouse/six-1.16.0-py2.py3-none-any.whl"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from xpukit.core.errors import BadFactsError
 from xpukit.images.inventory import Inventory, LayerSize, Package, PackageKind
-from xpukit.images.sbom import make_purl, parse_sbom, render_sbom
+from xpukit.images.sbom import make_purl, render_sbom
+from xpukit.images.sbom_read import load_document, parse_sbom
 
 validation = pytest.importorskip("cyclonedx.validation.json")
 
@@ -112,8 +113,129 @@ def test_other_tools_documents_are_read_as_far_as_they_have_purls() -> None:
     found = parse_sbom(document, name="there.json")
     assert [(one.kind, one.name, one.architecture) for one in found.packages] == [("rpm", "zlib", "x86_64")]
     assert found.image == "there.json"
-    with pytest.raises(BadFactsError, match="no CycloneDX"):
-        parse_sbom({"spdxVersion": "SPDX-2.3"}, name="x")
+
+
+# As syft and trivy write them, in our own words: roots and files without a package URL of ours, versions with an epoch.
+SPDX = {
+    "spdxVersion": "SPDX-2.3",
+    "SPDXID": "SPDXRef-DOCUMENT",
+    "name": "xpukit/smoke",
+    "packages": [
+        {
+            "name": "xpukit/smoke",
+            "versionInfo": "1",
+            "primaryPackagePurpose": "CONTAINER",
+            "externalRefs": [{"referenceType": "purl", "referenceLocator": "pkg:oci/xpukit/smoke@sha256%3Aab?arch=amd64"}],
+        },
+        {
+            "name": "login",
+            "versionInfo": "1:4.13+dfsg1-1",
+            "externalRefs": [
+                {"referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:a:login:login:1:*:*:*:*:*:*:*:*"},
+                {
+                    "referenceCategory": "PACKAGE-MANAGER",
+                    "referenceType": "purl",
+                    "referenceLocator": "pkg:deb/debian/login@1%3A4.13%2Bdfsg1-1?arch=amd64&distro=debian-12",
+                },
+            ],
+        },
+        {"name": "torch", "versionInfo": "2.8.0+xpu", "externalRefs": [
+            {"referenceType": "purl", "referenceLocator": "pkg:pypi/torch@2.8.0%2Bxpu"}]},
+        {"name": "bare"},
+    ],
+}  # fmt: skip
+TAGS = """SPDXVersion: SPDX-2.3
+DataLicense: CC0-1.0
+DocumentName: xpukit/smoke
+
+##### Package: login
+PackageName: login
+SPDXID: SPDXRef-Package-deb-login
+PackageVersion: 1:4.13+dfsg1-1
+PackageLicenseConcluded: NOASSERTION
+PackageCopyrightText: <text>Copyright: somebody
+PackageName of nothing</text>
+ExternalRef: SECURITY cpe23Type cpe:2.3:a:login:login:1:*:*:*:*:*:*:*:*
+ExternalRef: PACKAGE-MANAGER purl pkg:deb/debian/login@1%3A4.13%2Bdfsg1-1?arch=amd64&distro=debian-12
+
+PackageName: torch
+PackageVersion: 2.8.0+xpu
+ExternalRef: PACKAGE_MANAGER purl pkg:pypi/torch@2.8.0%2Bxpu
+"""
+
+
+@pytest.mark.parametrize("content", [json.dumps(SPDX), TAGS, "\ufeff" + TAGS], ids=["json", "tags", "mark"])
+def test_spdx_is_read(content: str) -> None:
+    found = parse_sbom(load_document(content.encode(), name="x"), name="x")
+    assert found.image == "xpukit/smoke"
+    assert [(one.kind, one.name, one.version, one.architecture) for one in found.packages] == [
+        ("deb", "login", "1:4.13+dfsg1-1", "amd64"),
+        ("pypi", "torch", "2.8.0+xpu", ""),
+    ]
+
+
+@pytest.mark.parametrize("version", ["1.4", "1.5", "1.6"])
+def test_cyclonedx_of_other_tools(version: str) -> None:
+    inner = {"type": "library", "name": "six", "purl": "pkg:PyPI/six@1.16.0"}
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": version,
+        # A list up to 1.4, an object since.
+        "metadata": {"tools": [{"name": "syft"}] if version == "1.4" else {"components": [{"name": "syft"}]}},
+        "components": [
+            {"type": "operating-system", "name": "debian", "version": "12"},
+            {"name": "bash", "version": "5.2-3", "purl": "pkg:rpm/fedora/bash@5.2-3?arch=x86_64&epoch=2"},
+            {"type": "application", "name": "venv", "components": [inner]},
+        ],
+    }
+    found = parse_sbom(document, name="x")
+    assert [(one.kind, one.name, one.version) for one in found.packages] == [
+        ("pypi", "six", "1.16.0"),
+        ("rpm", "bash", "2:5.2-3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{}", "no CycloneDX or SPDX"),
+        (b"[1, 2]", "no CycloneDX or SPDX"),
+        (b'{"@context": "https://spdx.example/3.0/context.jsonld", "@graph": []}', "SPDX 3"),
+        (b'{"artifacts": [], "descriptor": {"name": "syft"}}', "syft's own"),
+        (b'<?xml version="1.0"?><bom/>', "XML"),
+        (b'{"bomFormat": "Cyclo', "x: "),
+        (b"\xff\x00", "x: "),
+        (b"", "x: "),
+        (b"[" * 100_000, "x: "),
+    ],
+)
+def test_what_is_no_sbom_is_said(content: bytes, words: str) -> None:
+    with pytest.raises(BadFactsError, match=words) as caught:
+        parse_sbom(load_document(content, name="x"), name="x")
+    assert "cyclonedx-json" in caught.value.hint
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["components", "purl", "name", "version", "packages", "externalRefs", "metadata", "component"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60)
+@given(JSON_VALUES, st.sampled_from([{"bomFormat": "CycloneDX"}, {"spdxVersion": "SPDX-2.2"}]))
+def test_a_damaged_sbom_never_crashes(value: object, head: dict[str, str]) -> None:
+    document = {"components": value, "packages": value, "metadata": value, **head}
+    assert parse_sbom(document, name="x").image is not None
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from xpukit.core.errors import BadFactsError, UsageError
 from xpukit.facts.recipes import Recipe, Setting, Variant, load_recipe
 from xpukit.images.prompt import AT_MOST_TRIES, ask_settings, ask_variant, write_command
-from xpukit.images.settings import check_value, describe_allowed, resolve_settings, write_value
+from xpukit.images.settings import check_value, describe_allowed, refuse_secret, resolve_settings, write_value
 
 SETTINGS = {
     "base": Setting(summary="s", type="string", default="a:1", pattern="[a-z]+:[0-9]+"),
@@ -181,3 +182,56 @@ def test_asking_ends_after_too_many_bad_answers() -> None:
 @pytest.mark.parametrize("key", SETTINGS)
 def test_every_type_says_what_is_allowed(key: str) -> None:
     assert describe_allowed(SETTINGS[key])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "secret"),
+    [
+        ("hf_token", "abc", True),
+        ("hf_token", "", False),
+        ("mirror", "https://user:S3cr3tW0rd@host.example/simple", True),
+        ("mirror", "https://host.example/simple", False),
+        ("mirror", "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH", True),
+        ("pad_token", "151643", False),
+        ("commit", "dc2387458abbe38829bc4e1fbcc8dc987546e8ca", False),
+        ("base", "debian:12@sha256:" + "0123456789abcdef" * 4, False),
+        ("wheels", ["six==1.16.0", "x @ https://user:S3cr3tW0rd@host.example/x.whl"], True),
+    ],
+)
+def test_a_secret_is_refused_and_not_said(key: str, value: object, secret: bool) -> None:
+    if not secret:
+        refuse_secret(key, value, source="--set")
+        return
+    with pytest.raises(UsageError, match=key) as caught:
+        refuse_secret(key, value, source="--set")
+    said = caught.value.message + caught.value.hint
+    assert not any(word in said for word in ("S3cr3tW0rd", "abcdefghij", " abc "))
+
+
+def test_secrets_are_refused_wherever_settings_come_from(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, settings={"hub_token": Setting(summary="s", type="string", default="")})
+    file = tmp_path / "s.toml"
+    file.write_text('hub_token = "Zx81Zx81"\n')
+    with pytest.raises(UsageError, match="secret"):
+        resolve_settings(recipe, given=["hub_token=Zx81Zx81"])
+    with pytest.raises(UsageError, match="secret"):
+        resolve_settings(recipe, file=file)
+    said: list[str] = []
+    with pytest.raises(UsageError, match="no allowed value"):
+        ask_settings(recipe, {"hub_token": ""}, read_line=lambda prompt: "Zx81Zx81", say=said.append)
+    assert "Zx81" not in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(summary="s", type="integer", default="many"),
+        Setting(summary="s", type="choice", default="c", choices=("a", "b")),
+        Setting(summary="s", type="string", default="A", pattern="[a-z]"),
+        Setting(summary="s", type="list", default=3),
+    ],
+)
+def test_a_default_that_is_not_allowed_is_a_mistake_of_the_recipe(setting: Setting) -> None:
+    recipe = msgspec.structs.replace(RECIPE, settings={"x": setting}, variants=())
+    with pytest.raises(UsageError, match="recipe made: default: x"):
+        resolve_settings(recipe)

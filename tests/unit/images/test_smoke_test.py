@@ -112,14 +112,15 @@ def test_what_fails_inside_fails_the_report(part: str, behaviour: ExecAnswer, na
     assert (report.verdict, verdict(report, name)) == ("fail", "fail")
 
 
-def test_the_images_own_check_goes_before_the_recipes() -> None:
+def test_the_images_own_check_goes_before_the_recipes(tmp_path: Path) -> None:
+    (tmp_path / "check.sh").write_text("#!/bin/bash\necho ok own\n")
     asked: list[str] = []
 
     def without(argv: Sequence[str], user: str) -> ExecAnswer:
         asked.append(" ".join(argv))
         return ExecAnswer(rc=1) if argv[0] == "test" else answer(argv, user)
 
-    try_image(answer=without)
+    try_image(msgspec.structs.replace(load_recipe("smoke"), folder=str(tmp_path)), answer=without)
     assert any(command.startswith("bash -c #!/bin/bash") for command in asked)
     asked.clear()
     templated = load_recipe("lmdeploy")  # its check.sh is a template: there is none to take from the recipe

@@ -63,6 +63,13 @@ def test_stacks(stack: StackFacts) -> None:
 
 
 @pytest.mark.parametrize("stack", load_stacks(), ids=lambda stack: stack.name)
+def test_each_option_of_a_stack_does_something(stack: StackFacts) -> None:
+    lists = ("packages", "copies", "files", "groups", "services", "holds", "kernel_arguments", "firmware")
+    used = {row.option for name in lists for row in getattr(stack, name)}
+    assert {option.name for option in stack.options} <= used
+
+
+@pytest.mark.parametrize("stack", load_stacks(), ids=lambda stack: stack.name)
 def test_firmware_and_programs_of_a_stack_say_what_they_are(stack: StackFacts) -> None:
     assert len({(row.path, row.version) for row in stack.firmware}) == len(stack.firmware)
     for row in stack.firmware:

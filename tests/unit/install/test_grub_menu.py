@@ -96,3 +96,10 @@ def test_words_of_grubs_language(text: str, words: tuple[str, ...]) -> None:
 def test_rubbish_never_raises(text: str) -> None:
     read_menu("### BEGIN /etc/grub.d/10_linux ###\nlinux " + text)
     split_grub_words(text)
+
+
+def test_carriage_returns_are_left_out_as_grub_does() -> None:
+    """Settings with line ends of another system end up like this."""
+    menu = MENU.replace("ro net.ifnames=0 quiet", "ro net.ifnames=0\r quiet").replace('+p" $', '+p"\r $')
+    assert read_menu(menu) == read_menu(MENU)
+    assert compare(SETTINGS.replace("\n", "\r\n"), menu=menu) == ()

@@ -173,6 +173,45 @@ def test_settings_that_the_shell_refuses_are_left_alone(text: str) -> None:
     assert refuse({MAIN: "GRUB_TIMEOUT=5\n" + text}).startswith(f"{MAIN}: line 2: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("\ufeff" + line("quiet"), "line 1: begins with a byte order mark"),
+        ("A=1\n" + f'{NORMAL} = "quiet"\n', f"line 2: {NORMAL} has a blank before its `=`"),
+        ("A=1\r\n  \r\n" + line("quiet"), "line 2: a carriage return on a line of its own"),
+    ],
+)
+def test_settings_in_which_the_shell_would_miss_a_command_are_left_alone(text: str, says: str) -> None:
+    """grub-mkconfig ends at the first command that is not there (set -e)."""
+    assert refuse({MAIN: text}).startswith(f"{MAIN}: {says}")
+
+
+def test_line_ends_of_another_system_stay() -> None:
+    files = {MAIN: "GRUB_DEFAULT=0\r\n# no words\r\n" + line('"quiet"').replace("\n", "\r\n")}
+    assert edit(files) == {MAIN: files[MAIN].replace('quiet"', 'quiet iommu=pt"')}
+
+
+def test_words_for_init_are_not_the_kernels() -> None:
+    """Both variables make one command line: a bare `--` in the first hides the second."""
+    before = {MAIN: line('"iommu=pt quiet -- iommu=off"')}
+    assert edit(before) == before
+    assert refuse({MAIN: line('"quiet -- iommu=pt"')}).startswith("--: what comes after it goes to init")
+    assert refuse({MAIN: 'GRUB_CMDLINE_LINUX="-- single"\n' + line('"iommu=pt"')}).startswith("--: ")
+    assert edit({MAIN: line('"quiet ---"')}) == {MAIN: line('"quiet --- iommu=pt"')}
+
+
+def test_the_blank_behind_a_variables_name_stays() -> None:
+    files = {MAIN: 'GRUB_CMDLINE_LINUX="quiet"\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX iommu=off"\n'}
+    after = edit(files, WantedWord(token="", remove=("quiet",)))
+    assert after == {MAIN: files[MAIN].replace("quiet", "")}
+
+
+def test_a_substitution_that_may_drop_words_is_not_read_as_the_variable() -> None:
+    files = {MAIN: line('"quiet iommu=pt"') + line(f'"${{{NORMAL}%iommu=pt}}"')}
+    assert read_settings(files).words(NORMAL) == (OPAQUE,)
+    assert edit(files)[MAIN].endswith(line(f'"${{{NORMAL}%iommu=pt}} iommu=pt"'))
+
+
 @pytest.mark.parametrize("token", ["a b", 'a="b', "a=$b", "a=`b`", "a;b", "a=b'c", "a\nb", "a=\\b"])
 def test_words_that_cannot_be_written_are_refused(token: str) -> None:
     assert "cannot be written safely" in (problem := refuse({MAIN: ""}, WantedWord(token=token))) or "closed" in problem

@@ -13,11 +13,12 @@ from tests.unit.install.grub_trees import MAIN, NORMAL, GrubTree, grub_trees
 from tests.unit.install.step_case import StepCase, answer, make_stack
 from xpukit.core.errors import ExternalError
 from xpukit.facts.stacks import KernelArgumentFacts
-from xpukit.host.answers import Ran
+from xpukit.host.answers import FileAnswer, Ran
 from xpukit.install.grub_settings import VARIABLES, read_settings
+from xpukit.install.plan import plan_stack
 from xpukit.install.site import Site
 from xpukit.install.step import Options, Scene
-from xpukit.install.steps.kernel_arguments import STEP
+from xpukit.install.steps.kernel_arguments import STEP, _explain_reboot
 
 PASS_THROUGH = KernelArgumentFacts(token="iommu=pt", remove=("iommu=off",), source="test", why="no translation")
 STACK = make_stack(kernel_arguments=(PASS_THROUGH,))
@@ -175,6 +176,48 @@ def test_bytes_that_are_no_text_stay(tmp_path: Path) -> None:
 def test_no_boot_loader_is_said(tmp_path: Path) -> None:
     plan = make_case(tmp_path, {}).plan(STEP)
     assert "Put them in by hand (iommu=pt)" in plan.blocked
+
+
+def test_a_menu_that_nothing_can_make_anew_stops_the_plan(tmp_path: Path) -> None:
+    """The settings would be changed, and the machine would boot as before."""
+    case = make_case(tmp_path, GRUB)
+    (case.root / "usr/sbin/update-grub").unlink()
+    assert "neither update-grub nor grub-mkconfig" in case.plan(STEP).blocked
+
+
+def test_settings_without_a_menu_may_have_no_effect(tmp_path: Path) -> None:
+    case = StepCase(tmp_path, stack=STACK, files=GRUB)
+    plan = case.plan(STEP)
+    assert [finding.id for finding in plan.findings] == ["XPK-INSTALL-BOOT-MENU-MISSING"]
+    assert len(plan.changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "refreshes"), [(GRUB, ("bootloader",)), ({"/boot/loader/entries/a.conf": ENTRY}, ())]
+)
+def test_only_what_is_there_is_announced_to_be_made_anew(
+    tmp_path: Path, files: dict[str, str], refreshes: tuple[str, ...]
+) -> None:
+    assert plan_stack(make_case(tmp_path, files).scene).refreshes == refreshes
+
+
+def test_words_for_init_of_the_running_kernel_are_not_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = make_case(tmp_path, GRUB).scene
+    monkeypatch.setattr(Site, "is_whole", True)
+    for booted, late in (("quiet iommu=pt", False), ("quiet -- iommu=pt", True)):
+        running = Scene(site=RunningSite(scene.site, booted), stack=STACK)
+        assert bool(_explain_reboot(running, [PASS_THROUGH], changing=False)) is late
+
+
+class RunningSite(Site):
+    """A site whose kernel was started with these words."""
+
+    def __init__(self, site: Site, booted: str) -> None:
+        super().__init__(site.host, site.root)
+        self._booted = booted
+
+    def read(self, path: str, **settings: object) -> FileAnswer:
+        return FileAnswer(data=self._booted.encode() + b"\n")
 
 
 def test_a_recording_without_the_files_says_nothing_about_them(tmp_path: Path) -> None:

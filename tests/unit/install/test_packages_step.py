@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from tests.unit.install.step_case import StepCase, answer, make_stack
+from xpukit.core.errors import ExternalError
 from xpukit.facts.stacks import KernelFacts, PackageFacts, SourceFacts
+from xpukit.host.answers import FoundAnswer, Ran
+from xpukit.install.apt_sources import list_addresses, render_source
 from xpukit.install.change import PackagesChange
 from xpukit.install.step import Options, Source
 from xpukit.install.steps.packages import STEP, list_versions
@@ -36,6 +42,7 @@ def make_case(
             sources=(SourceFacts(name="own", kind="directory", remedy="give one", source="test"),),
             kernel=KernelFacts(package="linux-image-amd64", minimum="6.12", source="test"),
         ),
+        files={"/var/lib/apt/lists/deb.example_dists_x_main_binary-amd64_Packages": ""},
         options=Options(lock_wait_s=0, **options),  # type: ignore[arg-type]
         commands={
             ("dpkg-query",): answer(dpkg),
@@ -157,20 +164,33 @@ def test_a_source_that_cannot_be_used(tmp_path: Path, source: Source, says: str)
     assert says in case.plan(REPOSITORY).blocked
 
 
+def pretend_apt(case: StepCase, name: str, address: str) -> Callable[[tuple[str, ...]], Ran]:
+    """An apt that copies the one index there is, and says where to."""
+
+    def run(words: tuple[str, ...]) -> Ran:
+        if "indextargets" in words:
+            return answer(f"{address.partition('./')[0]}\t{name}\t{address}\n")
+        if "update" in words:
+            case.write(name, case.read("/" + unquote(address.partition(":")[2]).lstrip("/")))
+        return answer()
+
+    return run
+
+
 def test_a_signed_source_with_its_key_and_lists(tmp_path: Path) -> None:
     source = Source(directory="/opt/r", key="/opt/key.asc")
     case = StepCase(
         tmp_path, files={"/opt/r/Packages": "p\n", "/opt/key.asc": "key"}, options=Options(source=source, lock_wait_s=0)
     )
 
-    def update(words: tuple[str, ...]) -> object:
-        case.write("/var/lib/apt/lists/_opt_r_._Packages", "p\n")
-        return answer()
-
-    case.host.commands[("apt-get",)] = update  # type: ignore[assignment]
+    case.host.commands[("apt-get",)] = pretend_apt(
+        case, "/var/lib/apt/lists/_opt_r_._Packages", "file:/opt/r/./Packages"
+    )
     before = case.snapshot()
     assert len(case.apply(REPOSITORY).changes) == 3
-    assert "Signed-By: /etc/apt/keyrings/xpukit.asc" in case.read("/etc/apt/sources.list.d/xpukit.sources")
+    written = case.read("/etc/apt/sources.list.d/xpukit.sources")
+    assert "Signed-By: /etc/apt/keyrings/xpukit.asc" in written
+    assert "Check-Date: no" in written
     assert case.apply(REPOSITORY).changes == ()
     # A repository that changed since is read anew.
     case.write("/opt/r/Packages", "q\n")
@@ -178,3 +198,91 @@ def test_a_signed_source_with_its_key_and_lists(tmp_path: Path) -> None:
     case.write("/opt/r/Packages", "p\n")
     case.undo()
     assert case.snapshot() == before
+
+
+def test_the_lists_of_a_source_are_where_apt_says(tmp_path: Path) -> None:
+    """Underscores and blanks are spelled otherwise in the names of lists, and twice otherwise in addresses."""
+    source = Source(directory="/opt/my_own repo", trusted=True)
+    case = StepCase(tmp_path, files={"/opt/my_own repo/Packages": "p\n"}, options=Options(source=source, lock_wait_s=0))
+    name = "/var/lib/apt/lists/_opt_my%5fown%2520repo_._Packages"
+    case.host.commands[("apt-get",)] = pretend_apt(case, name, "file:/opt/my_own%20repo/./Packages")
+    assert len(case.apply(REPOSITORY).changes) == 2
+    assert "URIs: file:/opt/my_own%20repo\n" in case.read("/etc/apt/sources.list.d/xpukit.sources")
+    assert case.apply(REPOSITORY).changes == ()
+
+
+def test_lists_that_apt_keeps_compressed_are_compared_as_text(tmp_path: Path) -> None:
+    """As in Debian's and Ubuntu's container images."""
+    source = Source(directory="/opt/r", trusted=True)
+    case = StepCase(tmp_path, files={"/opt/r/Packages": "p\n"}, options=Options(source=source, lock_wait_s=0))
+    name = "/var/lib/apt/lists/_opt_r_._Packages"
+    case.host.commands[("apt-get",)] = pretend_apt(case, name, "file:/opt/r/./Packages")
+    case.apply(REPOSITORY)
+    (case.root / name[1:]).rename(case.root / f"{name[1:]}.lz4")
+    case.host.commands[("/usr/lib/apt/apt-helper", "cat-file", f"{name}.lz4")] = answer("p\n")
+    assert case.plan(REPOSITORY).changes == ()
+    case.write("/opt/r/Packages", "q\n")
+    assert len(case.plan(REPOSITORY).changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("listing", "ending", "addresses"),
+    [
+        ("# mine\ndeb [trusted=yes] file:/opt/a ./\n#deb http://no ./\n", "list", ["file:/opt/a"]),
+        ("deb-src http://s x main\ndeb [signed-by=/k.gpg arch=amd64] http://a x main\n", "list", ["http://a"]),
+        ("Trusted: yes\nTypes: deb\nURIs: file:/opt/a\nSuites: ./\n", "sources", ["file:/opt/a"]),
+        ("# mine\n\nX-Note: deb\nTypes: deb deb-src\nURIs:\n http://a\n# b\n http://c\n", "sources", ["http://a", "http://c"]),
+        ("types: deb\nuris: http://a\nenabled: no\n\nTypes: deb-src\nURIs: http://b\n", "sources", []),
+        ("Types: deb\r\nURIs: http://a http://b\r\nSuites: ./\r\n", "sources", ["http://a", "http://b"]),
+        ("# nothing\n", "list", []),
+    ],
+)  # fmt: skip
+def test_both_formats_of_a_file_of_sources(listing: str, ending: str, addresses: list[str]) -> None:
+    assert render_source(Source(listing=listing), key="")[0] == f"/etc/apt/sources.list.d/xpukit.{ending}"
+    assert list_addresses(listing) == addresses
+
+
+def test_a_source_that_cannot_be_reached_is_said_in_apts_words(tmp_path: Path) -> None:
+    """apt calls it a warning and ends with 0, unless it is told to be strict; then the packages would seem missing."""
+    case = make_case(tmp_path, row("a"), source=Source(listing="deb https://none ./\n"))
+    said = "E: Failed to fetch https://none/./InRelease  407  Proxy Authentication Required\nE: Some index files failed"
+
+    def run(words: tuple[str, ...]) -> Ran:
+        if "indextargets" in words:
+            return answer("https://none/\t/var/lib/apt/lists/none_._Packages\thttps://none/./Packages\n")
+        return answer(rc=100, err=said) if "APT::Update::Error-Mode=any" in words else answer()
+
+    case.host.commands[("apt-get",)] = run
+    blocked = case.plan(STEP).blocked
+    assert blocked.startswith("the source cannot be read: Failed to fetch https://none/./InRelease  407")
+    assert "APT::Update::Error-Mode=any" in " ".join(case.host.ran[-2])
+    case.host.commands[("apt-get", "-q")] = run
+    with pytest.raises(ExternalError, match="407"):
+        case.apply(REPOSITORY)
+
+
+def test_programs_that_fetch_get_the_proxies_of_who_runs_this(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(tmp_path)
+    given: list[Any] = []
+    monkeypatch.setattr(case.host, "env", lambda name: FoundAnswer(value={"http_proxy": "http://p:1"}.get(name, "")))
+    monkeypatch.setattr(case.host, "run", lambda argv, **settings: given.append(settings["env"]) or answer())
+    case.site.run(("apt-get", "-q", "update"), timeout_s=1, env={"A": "b"})
+    case.site.run(("env", "--chdir=/", "apt-get", "download", "a"), timeout_s=1)
+    case.site.run(("dpkg-query", "-W"), timeout_s=1)
+    assert given == [{"http_proxy": "http://p:1", "A": "b"}, {"http_proxy": "http://p:1"}, None]
+
+
+def test_apt_without_any_lists_says_so(tmp_path: Path) -> None:
+    """A fresh container image: no source lacks anything, apt has not read one."""
+    case = make_case(tmp_path, row("a"), policies=policy("a", ""))
+    (case.root / "var/lib/apt/lists/deb.example_dists_x_main_binary-amd64_Packages").unlink()
+    (finding,) = case.plan(STEP).findings
+    assert finding.id == "XPK-INSTALL-PACKAGE-MISSING", "there is no source to read"
+    case.write("/etc/apt/sources.list.d/debian.sources", "Types: deb\nURIs: http://deb.example\nSuites: x\n")
+    (finding,) = case.plan(STEP).findings
+    assert finding.id == "XPK-INSTALL-APT-LISTS"
+    assert finding.severity == "critical"
+    assert finding.commands == ("apt-get update",)
+    case.write("/var/lib/apt/lists/deb.example_dists_x_main_binary-amd64_Packages.lz4", "")
+    (finding,) = case.plan(STEP).findings
+    assert finding.id == "XPK-INSTALL-PACKAGE-MISSING"

@@ -10,12 +10,12 @@ from tests.unit.install.step_case import StepCase, TreeHost, answer, make_stack
 from xpukit.core.errors import CouldNotJudgeError
 from xpukit.core.machine import Device
 from xpukit.facts.stacks import HoldFacts, KernelFacts, PackageFacts, ServiceFacts
-from xpukit.host.answers import FileAnswer, FoundAnswer, IdentityAnswer, StatAnswer
+from xpukit.host.answers import FileAnswer, FoundAnswer, IdentityAnswer, Ran, StatAnswer
 from xpukit.install.change import PackageAction, PackagesChange
 from xpukit.install.detect import detect_stack, read_release
 from xpukit.install.plan import PlannedStep, find_low_disk, plan_stack
 from xpukit.install.site import Site
-from xpukit.install.step import Options, Scene, StepPlan
+from xpukit.install.step import Options, Scene, Source, StepPlan
 from xpukit.install.steps.holds import STEP as HOLDS
 from xpukit.install.steps.services import STEP as SERVICES
 from xpukit.install.surroundings import look_around
@@ -56,6 +56,7 @@ B60 = Device(index=0, bdf="0000:03:00.0", vendor_id="8086", device_id="e211", na
         ({SECURE: b"\x06\0\0\0\x01"}, {"XPK-INSTALL-SECURE-BOOT": "warning"}),
         ({SECURE: b"\x06\0\0\0\x00"}, {}),
         ({"/proc/mounts": b"/dev/sda1 / ext4 ro,relatime 0 0\n"}, {"XPK-INSTALL-READ-ONLY": "critical"}),
+        ({"/proc/mounts": b"/dev/sda1 / ext4 ro 0 0\n/dev/sda1 / ext4 rw 0 0\n"}, {}),
         ({"/proc/mounts": b"/dev/sda1 / ext4 rw,errors=remount-ro 0 0\n/dev/sr0 /media iso9660 ro 0 0\n"}, {}),
         ({"/sys/module/amdgpu": b""}, {"XPK-INSTALL-OTHER-DRIVER": "info"}),
         ({"/proc/driver/nvidia/version": b"", "/sys/module/nvidia": b""}, {"XPK-INSTALL-OTHER-DRIVER": "info"}),
@@ -174,6 +175,32 @@ def test_services_there_and_back(tmp_path: Path) -> None:
     assert units == {"apt-daily.timer": "enabled"}
 
 
+def test_links_of_a_unit_are_put_back_as_they_were(tmp_path: Path) -> None:
+    """systemctl names /usr/lib where the package's own link names /lib, and knows no link of the user's."""
+    stack = make_stack(services=(ServiceFacts(unit="a.timer", want="disabled", source="s"),))
+    case = StepCase(tmp_path, stack=stack, files={"/usr/bin/systemctl": ""})
+    links = [case.root / f"etc/systemd/system/{target}.wants/a.timer" for target in ("timers.target", "lab.target")]
+    for link in links:
+        link.parent.mkdir(parents=True)
+        link.symlink_to("/lib/systemd/system/a.timer")
+    before = case.snapshot()
+
+    def systemctl(words: tuple[str, ...]) -> Ran:
+        if words[1] == "disable":
+            for link in links:
+                link.unlink()
+                link.parent.rmdir()
+        elif words[1] == "enable":
+            links[0].parent.mkdir()
+            links[0].symlink_to("/usr/lib/systemd/system/a.timer")
+        return answer("enabled\n" if links[0].is_symlink() else "disabled\n")
+
+    case.host.commands[("systemctl",)] = systemctl
+    case.apply(SERVICES)
+    case.undo()
+    assert case.snapshot() == before
+
+
 def test_services_without_systemd_are_unknown(tmp_path: Path) -> None:
     stack = make_stack(services=(ServiceFacts(unit="a.timer", want="disabled", source="s"),))
     plan = StepCase(tmp_path, stack=stack).plan(SERVICES)
@@ -196,3 +223,25 @@ def test_holds_of_what_is_installed(tmp_path: Path) -> None:
     assert case.apply(HOLDS).changes == ()
     case.undo()
     assert held == {"a": "ii "}
+
+
+def test_holds_of_what_will_not_come_are_not_announced(tmp_path: Path) -> None:
+    """A driver that no distribution has is held only where a source may bring it."""
+    rows = (PackageFacts(name="driver", purpose="p", needs_source=True, required=False, source="s"),)
+    stack = make_stack(packages=rows, holds=(HoldFacts(package="driver", source="s"),))
+    case = StepCase(tmp_path, stack=stack, commands={("dpkg-query",): answer("a\t1\tamd64\tii \n")})
+    plan = case.plan(HOLDS)
+    assert plan.changes == ()
+    assert plan.satisfied == ("driver is not there: nothing to hold",)
+    given = StepCase(
+        tmp_path, stack=stack, commands=case.host.commands, options=Options(source=Source(directory="/opt/r"))
+    )
+    assert len(given.plan(HOLDS).changes) == 1
+
+
+def test_another_root_on_a_read_only_file_system(tmp_path: Path) -> None:
+    case = StepCase(tmp_path, commands={("test", "-w"): answer(), ("test", "-w", "/var"): answer(rc=1)})
+    case.host.commands[("dpkg-query",)] = answer()
+    assert [finding.summary for finding in look_around(case.scene)] == [
+        "/var is mounted read-only: nothing can be installed there"
+    ]

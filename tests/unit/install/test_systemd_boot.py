@@ -51,6 +51,11 @@ def test_an_entry_without_options(text: str, after: str) -> None:
     assert edit_entry(text, PASS_THROUGH).text == after
 
 
+def test_words_for_init_in_an_entry_are_left_alone() -> None:
+    assert edit_entry("linux /l\noptions a -- iommu=pt\n", PASS_THROUGH).problem.startswith("--: ")
+    assert edit_cmdline("a iommu=pt -- iommu=off\n", PASS_THROUGH).text == "a iommu=pt -- iommu=off\n"
+
+
 def test_fields_are_read() -> None:
     assert read_field(ENTRY, "machine-id") == "0123456789abcdef0123456789abcdef"
     assert read_field(ENTRY, "efi") == ""

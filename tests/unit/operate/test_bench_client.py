@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import statistics
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xpukit.core.errors import UsageError
-from xpukit.host.http_stream import HttpFailure, read_url
+from xpukit.host.http_stream import HttpFailure, Piece, read_url
 from xpukit.operate.bench.client import WordCount, read_word_count
-from xpukit.operate.bench.openai_stream import Answer, EventReader, build_body, take_event
+from xpukit.operate.bench.openai_stream import Answer, EventReader, ask, build_body, take_event
 from xpukit.operate.bench.schedule import LoadPlan, check_plan, make_prompt, plan_arrivals
 from xpukit.operate.bench.tally import find_percentile, summarize_ms, summarize_overhead, tally
 
@@ -88,15 +90,47 @@ STREAM = (
 )
 
 
-@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_events_however_they_are_cut(cuts: list[int]) -> None:
+@given(
+    st.lists(st.integers(0, len(STREAM) + 40), max_size=12),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    st.booleans(),
+)
+def test_events_however_they_are_cut(cuts: list[int], line_end: bytes, mark: bytes, ended: bool) -> None:
+    """By the standard a line ends in LF, CRLF or CR, and a byte order mark may come first."""
+    stream = mark + STREAM.replace(b"\r\n", b"\n").replace(b"\n", line_end)
+    stream = stream if ended else stream.rstrip(b"\r\n")
     reader, answer = EventReader(), Answer(intended=0.0)
-    edges = [0, *sorted(cuts), len(STREAM)]
+    edges = [0, *sorted(cuts), max([len(stream), *cuts])]
     for first, last in itertools.pairwise(edges):
-        for payload in reader.feed(STREAM[first:last]):
+        for payload in reader.feed(stream[first:last]):
             take_event(answer, payload, float(last))
+    for payload in reader.finish():
+        take_event(answer, payload, float(len(stream)))
     assert len(answer.pieces) == 2
+    assert answer.over
     assert (answer.input_tokens, answer.output_tokens, answer.counted) == (9, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("last", "over"),
+    [
+        (b'data: {"choices":[{"delta":{"content":"b"}}]}\n\n', False),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n', True),
+        (b'data: {"choices":null,"usage":{"completion_tokens":4}}\n\ndata: [DONE]', True),
+    ],
+)
+def test_a_stream_says_that_it_is_over(last: bytes, over: bool) -> None:
+    """A proxy that drops its engine ends such a stream as if it were whole."""
+
+    class Client:
+        async def stream(self, method: str, path: str, body: bytes) -> AsyncIterator[Piece]:
+            yield Piece(b"", 1.0)
+            yield Piece(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n' + last, 2.0)
+
+    answer = asyncio.run(ask(Client(), "chat", b"", intended=0.0, timeout_s=10.0))  # type: ignore[arg-type]
+    assert (answer.error == "") is over
+    assert over or "ended in the middle" in answer.error
 
 
 @given(st.binary(max_size=200))

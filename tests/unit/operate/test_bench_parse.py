@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.operate import bench_samples as samples
+from xpukit.operate.bench.numbers import read_count, read_float
 from xpukit.operate.bench.parse import parse_bench
 from xpukit.operate.bench.result import BenchResult, describe_load
 
@@ -230,3 +231,16 @@ def test_any_text(text: str) -> None:
 
 def test_a_document_after_lines_that_only_look_like_one() -> None:
     assert only('x {"a \n' * 200 + json.dumps(samples.SGLANG_DOCUMENT)).completed == 20
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "count"),
+    [
+        ("100.00", 100.0, 100), ("1.000", 1.0, None), ("12.345.678", None, None), (-1, None, None), ("-1", None, None),
+        (0, 0.0, 0), ("1e3", 1000.0, 1000), (float("nan"), None, None), ("inf", None, None), ("1,5", None, None),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_left_out(given: object, number: float | None, count: int | None) -> None:
+    """Less than nothing was never measured, and "1.000" is one to some and a thousand to others."""
+    assert read_float(given) == number
+    assert read_count(given) == count

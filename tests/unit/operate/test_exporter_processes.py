@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tests.machines.dict_host import DictHost
 from tests.unit.operate.test_exporter_readings import BDF, UDEV, Clock, make_files, make_machine, pick
+from tests.unit.operate.test_exporter_sysman import make_answer
 from xpukit.host.answers import FileAnswer, NamesAnswer
+from xpukit.host.level_zero.snapshot import EngineGroup, LevelZeroAnswer
 from xpukit.operate.exporter.busy import BusyLedger
 from xpukit.operate.exporter.collect import Exporter
 from xpukit.operate.exporter.fdinfo import DrmClient, EngineUse, parse_fdinfo
@@ -155,6 +157,58 @@ def test_use_of_the_device_and_of_the_container() -> None:
     assert pick(second, "hw_gpu_engine_busy_seconds_total", engine_class="compute") == [20.0]
     assert pick(second, "hw_gpu_process_busy_seconds_total", process="vllm", engine_class="compute") == [20.0]
     assert pick(second, "hw_gpu_clients") == [1]
+
+
+def test_level_zero_tells_of_classes_and_tiles_that_no_process_does() -> None:
+    """Nothing is known of an idle GPU from processes, of what guests do with its virtual functions, and of tiles."""
+    host, clock = make_host(make_xe(0, 1000)), Clock()
+
+    def answer(seconds: int) -> LevelZeroAnswer:
+        groups = [
+            EngineGroup(kind=kind, tile=tile, active_us=seconds * share, clock_us=seconds * 1_000_000)
+            for kind, tile, share in (
+                ("compute", None, 900_000),
+                ("media-codec", None, 250_000),
+                ("compute", 0, 800_000),
+                ("compute", 1, 100_000),
+            )
+        ]
+        return make_answer(engines=tuple(groups))
+
+    host._answers[("level-zero",)] = answer(10)
+    found = Exporter(host, make_machine, clock=clock)
+    found.refresh()
+    found.scan()
+    found.collect()
+    clock.now_s += 10
+    host._answers[("level-zero",)] = answer(20)
+    host._files["/proc/50/fdinfo/4"] = make_xe(2000, 2000)
+    found.refresh()
+    told = {
+        (dict(sample.labels)["engine_class"], dict(sample.labels).get("tile")): sample.value
+        for sample in found.collect()
+        if sample.name == "hw_gpu_utilization_ratio"
+    }
+    assert told[("compute", None)] == 0.5, "what processes say is newer"
+    assert told[("video", None)] == 0.25
+    assert (told[("compute", "0")], told[("compute", "1")]) == (0.8, 0.1)
+
+
+def test_two_who_scrape_at_once_hear_the_same_use() -> None:
+    host, clock = make_host(make_xe(0, 1000)), Clock()
+    found = make_exporter(host, clock)
+    found.collect()
+    clock.now_s += 10
+    host._files["/proc/50/fdinfo/4"] = make_xe(2000, 2000)
+    first = found.collect()
+    clock.now_s += 0.004
+    second = found.collect()
+    for samples in (first, second):
+        assert pick(samples, "hw_gpu_utilization_ratio", engine_class="compute") == [0.5]
+    clock.now_s += 9.996
+    host._files["/proc/50/fdinfo/4"] = make_xe(3000, 3000)
+    [share] = pick(found.collect(), "hw_gpu_utilization_ratio", engine_class="compute")
+    assert share == pytest.approx(0.25, rel=0.001), "the window is that since the reading that counted"
 
 
 def test_nothing_is_said_of_the_device_where_not_all_processes_are_seen() -> None:

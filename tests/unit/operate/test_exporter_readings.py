@@ -154,6 +154,27 @@ def test_rubbish_is_counted_and_absent() -> None:
     assert pick(samples, "xpukit_exporter_read_errors_total", source="hwmon", error="EINVAL") == [1]
 
 
+@pytest.mark.parametrize(
+    ("path", "said", "metric"),
+    [
+        (f"{HWMON}/temp2_input", str((1 << 64) - 1), "hw_temperature_celsius"),
+        (f"{HWMON}/temp2_input", str((1 << 32) - 1), "hw_temperature_celsius"),
+        (f"{HWMON}/energy1_input", str((1 << 63) - 1), "hw_energy_joules_total"),
+        (f"{HWMON}/fan1_input", "-5", "hw_fan_speed_rpm"),
+        (f"{FREQ}/act_freq", "-1", "hw_gpu_speed_hertz"),
+    ],
+)
+def test_numbers_that_stand_for_none_are_counted_and_absent(path: str, said: str, metric: str) -> None:
+    samples = make_exporter(DictHost({**make_files(), path: said}, udev=UDEV)).collect()
+    assert pick(samples, metric) == []
+    assert pick(samples, "xpukit_exporter_read_errors_total", hw_id=BDF, error="ERANGE") == [1]
+
+
+def test_below_zero_is_a_temperature() -> None:
+    samples = make_exporter(DictHost({**make_files(), f"{HWMON}/temp2_input": "-5000"}, udev=UDEV)).collect()
+    assert pick(samples, "hw_temperature_celsius") == [-5.0]
+
+
 def test_throttle_reasons() -> None:
     files = {**make_files(), f"{FREQ}/throttle/status": "1\n", f"{FREQ}/throttle/reason_thermal": "1\n"}
     samples = make_exporter(DictHost(files, udev=UDEV)).collect()
@@ -162,6 +183,35 @@ def test_throttle_reasons() -> None:
     files[f"{FREQ}/throttle/reason_thermal"] = "0\n"
     samples = make_exporter(DictHost(files, udev=UDEV)).collect()
     assert pick(samples, "hw_gpu_throttled", reason="unknown") == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        ("none\n", set()),
+        ("pl1 thermal\n", {"pl1", "thermal"}),
+        ("psys_crit\n", {"psys_crit"}),  # one that has no file of its own
+        ("", set()),
+        ("PL1 \xff 7\n", set()),
+    ],
+)
+def test_reasons_of_one_moment_come_before_those_that_are_read_one_by_one(said: str, held: set[str]) -> None:
+    files = {**make_files(), f"{FREQ}/throttle/reasons": said, f"{FREQ}/throttle/status": "1\n"}
+    samples = make_exporter(DictHost(files, udev=UDEV)).collect()
+    told = {dict(sample.labels)["reason"]: sample.value for sample in samples if sample.name == "hw_gpu_throttled"}
+    assert {name for name, value in told.items() if value} == held
+    assert {"pl1", "thermal"} <= set(told), "what does not hold is 0, for it is known"
+
+
+def test_reasons_that_cannot_be_read_at_once_are_read_one_by_one() -> None:
+    files = {
+        **make_files(),
+        f"{FREQ}/throttle/reasons": FileAnswer(error="EIO"),
+        f"{FREQ}/throttle/status": "1\n",
+        f"{FREQ}/throttle/reason_thermal": "1\n",
+    }
+    samples = make_exporter(DictHost(files, udev=UDEV)).collect()
+    assert pick(samples, "hw_gpu_throttled", reason="thermal") == [1.0]
 
 
 def test_a_sleeping_gpu_is_not_woken() -> None:
@@ -232,6 +282,21 @@ def test_power_is_the_energy_since_the_reading_before() -> None:
     assert pick(found.collect(), "hw_power_watts", hw_sensor_location="card") == [150.0]
 
 
+def test_two_who_scrape_at_once_hear_the_same_power() -> None:
+    host, clock = DictHost(make_files(), udev=UDEV), Clock()
+    found = make_exporter(host, clock)
+    found.collect()
+    clock.now_s += 10
+    host._files[f"{HWMON}/energy1_input"] = "1505000000"
+    first = found.collect()
+    clock.now_s += 0.004  # the driver's counter has not moved yet
+    second = found.collect()
+    assert pick(first, "hw_power_watts") == pick(second, "hw_power_watts") == [150.0]
+    clock.now_s += 9.996
+    host._files[f"{HWMON}/energy1_input"] = "2505000000"
+    assert pick(found.collect(), "hw_power_watts") == [100.0], "the window is that since the reading that counted"
+
+
 def test_core_dumps_are_counted_from_the_start_on() -> None:
     files = make_files()
     links = {"/sys/class/devcoredump/devcd1/failing_device": SYS}
@@ -262,6 +327,12 @@ def test_slow_sources_fill_in_and_grow_stale() -> None:
     assert pick(samples, "xpukit_exporter_source_age_seconds", source="xpu-smi") == [91]
 
 
+def test_a_tool_that_is_not_there_is_no_source() -> None:
+    samples = make_exporter(DictHost(make_files(), udev=UDEV), ask_smi=lambda machine: {}).collect()
+    assert pick(samples, "xpukit_exporter_source_age_seconds", source="sysfs") == [0]
+    assert pick(samples, "xpukit_exporter_source_age_seconds", source="xpu-smi") == []
+
+
 def test_text_files_of_rotations_are_passed_on_and_nothing_else() -> None:
     files = make_files()
     files["/run/metrics/a.prom"] = 'xpukit_rotation_failed{service="chat"} 1\nother_metric 3\nhw_gpu_ecc_enabled 1\n'
@@ -273,6 +344,13 @@ def test_text_files_of_rotations_are_passed_on_and_nothing_else() -> None:
         Sample("xpukit_rotation_failed", (("service", "chat"),), 1.0)
     ]
     assert pick(samples, "xpukit_exporter_read_errors_total", source="text-files", error="EINVAL") == [1]
+
+
+@pytest.mark.parametrize(("error", "counted"), [("ENOENT", []), ("EACCES", [1])])
+def test_a_directory_of_text_files_that_is_closed_is_told(error: str, counted: list[int]) -> None:
+    host = DictHost(make_files(), udev=UDEV, answers={("list", "/run/metrics"): NamesAnswer(error=error)})
+    samples = make_exporter(host, text_files="/run/metrics").collect()
+    assert pick(samples, "xpukit_exporter_read_errors_total", source="text-files", error=error) == counted
 
 
 @pytest.fixture(params=list_machines())

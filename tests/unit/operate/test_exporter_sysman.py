@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from tests.machines.dict_host import DictHost
-from tests.unit.operate.test_exporter_readings import BDF, UDEV, Clock, make_files, make_machine, pick
+from tests.unit.operate.test_exporter_readings import BDF, HWMON, UDEV, Clock, make_files, make_machine, pick
+from xpukit.host.answers import FileAnswer
 from xpukit.host.level_zero.snapshot import (
     EccState,
     EngineGroup,
@@ -80,6 +81,33 @@ def test_files_of_the_driver_come_first() -> None:
     assert pick(samples, "hw_errors_total", error_type="ras_uncorrectable_compute_tile1") == [3]
     assert pick(samples, "hw_errors_total", error_type="pcie_fatal") == [2]
     assert pick(samples, "hw_gpu_memory_utilization_ratio") == [600 / (24 << 30)]
+
+
+def test_a_counter_has_one_teller_even_where_that_one_fails() -> None:
+    """Another source began to count elsewhere: a change to it and back would look like thousands of watts."""
+    host, clock = DictHost(make_files(), udev=UDEV, answers={("level-zero",): make_answer()}), Clock()
+    found = Exporter(host, make_machine, clock=clock)
+    found.refresh()
+    good = host._files[f"{HWMON}/energy1_input"]
+    for said, told in ((good, [5.0]), (FileAnswer(error="EIO"), []), ("rubbish", []), (good, [5.0])):
+        host._files[f"{HWMON}/energy1_input"] = said
+        clock.now_s += 10
+        assert pick(found.collect(), "hw_energy_joules_total") == told
+
+
+def test_of_two_slow_sources_the_first_keeps_a_counter() -> None:
+    host, clock = DictHost(make_files(), udev=UDEV, answers={("level-zero",): make_answer()}), Clock()
+    found = Exporter(
+        host, make_machine, clock=clock, ask_smi=lambda machine: {BDF: {"cache_errors_uncorrectable": 900.0}}
+    )
+    found.refresh()
+    before = pick(found.collect(), "hw_errors_total", error_type="ras_uncorrectable_compute_tile1")
+    assert before == [3]
+    host._answers[("level-zero",)] = LevelZeroAnswer(status="crashed")
+    clock.now_s += 91
+    found.refresh()
+    samples = found.collect()
+    assert [sample for sample in samples if "ras_" in dict(sample.labels).get("error_type", "")] == []
 
 
 def test_a_driver_that_crashes_is_an_error() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from xpukit.core.errors import CouldNotJudgeError, ExternalError, UsageError
 from xpukit.host.answers import FileAnswer, FoundAnswer, NamesAnswer, Ran, StatAnswer
 from xpukit.host.door import Host
+from xpukit.host.fleet import own_cluster
 from xpukit.operate.fleet.command import FleetCommand, read_command
 from xpukit.operate.fleet.directory import FleetDirectory, FleetOptions
 from xpukit.operate.fleet.hosts import FleetHost, read_hosts
@@ -267,3 +268,42 @@ def test_the_package_holds_all_that_runs(tmp_path: Path) -> None:
 def test_events_decode() -> None:
     assert Event(event="lost", host="a").why == ""
     assert isinstance(read_command("probe"), FleetCommand)
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("2.52.0", True), ("2.60.0", True), ("3.0.0.dev0", True), ("2.51.1", False), ("2.9.3", False)],
+)
+def test_a_ray_that_leaves_its_token_unread_is_not_started(
+    version: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    if known:
+        own_cluster.check_token_is_known("2.52.0")
+        return
+    with pytest.raises(own_cluster.Failed, match=f"Ray {version} knows no token"):
+        own_cluster.check_token_is_known("2.52.0")
+
+
+def test_the_driver_is_told_from_which_ray_on_there_are_tokens(tmp_path: Path) -> None:
+    options = make_options("a")
+    host = TalkingHost([say("lost", host="a", why="x"), say("done")])
+    run_fleet(host, RAY, FleetDirectory.create(tmp_path / "out", options), options, options.hosts, lambda *_: None)
+    assert host.asked[0]["token_since"] == "2.52.0"
+
+
+def test_a_host_that_is_done_is_not_lost_after_that(tmp_path: Path) -> None:
+    """The driver says that all are lost when its head is gone: those that gave their result keep it."""
+    options = make_options("a", "b")
+    folder = arrive(tmp_path / "a", document("probe"))
+    lines = [
+        say("ended", host="a", rc=0, seconds=1, folder=folder),
+        say("lost", host="a", why="no head"),
+        say("lost", host="b", why="no head"),
+        say("done"),
+    ]
+    told: list[HostRecord | None] = []
+    directory = FleetDirectory.create(tmp_path / "out", options)
+    run_fleet(TalkingHost(lines), RAY, directory, options, options.hosts, lambda record, _: told.append(record))
+    assert [(one.host, one.status) for one in directory.list_records(options.hosts)] == [("a", "done"), ("b", "lost")]
+    assert [record.host for record in told if record] == ["a", "b"]

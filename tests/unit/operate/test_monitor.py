@@ -14,7 +14,7 @@ import yaml
 from tests.machines.dict_host import DictHost
 from xpukit.core.errors import ExternalError, UsageError
 from xpukit.facts.exporter_engines import load_engine_meanings
-from xpukit.facts.exporter_metrics import load_exporter_metrics
+from xpukit.facts.exporter_metrics import load_exporter_metrics, load_exporter_sources
 from xpukit.host.answers import Ran
 from xpukit.operate.monitor.dashboards import DATASOURCE_UID, data_directory, load_dashboards
 from xpukit.operate.monitor.render import render_files
@@ -46,7 +46,21 @@ def test_nothing_but_loopback_unless_asked() -> None:
     exposed = load_files(make(listen="0.0.0.0", exporter_image="our/xpukit:1"))["compose.yaml"]["services"]
     assert exposed["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "0.0.0.0"
     assert "--web.listen-address=127.0.0.1:9090" in exposed["prometheus"]["command"], "it has no users"
-    assert exposed["exporter"]["command"][2:4] == ["--listen", "127.0.0.1"]
+    assert "--listen=127.0.0.1" in exposed["exporter"]["command"]
+
+
+def test_a_changed_configuration_starts_its_container_anew_and_no_other() -> None:
+    def list_labels(**options: Any) -> dict[str, str]:
+        services = load_files(make(**options))["compose.yaml"]["services"]
+        return {name: service["labels"]["xpukit.config"] for name, service in services.items()}
+
+    before = list_labels()
+    assert list_labels() == before
+    for options in ({"engines": ("vllm=10.0.0.9:8000",)}, {"ttft_sla_s": 5.0}):
+        after = list_labels(**options)
+        assert after["prometheus"] != before["prometheus"]
+        assert after["grafana"] == before["grafana"]
+    assert list_labels(scrape_interval_s=30)["grafana"] != before["grafana"], "the data source says the interval"
 
 
 def test_no_password_is_written_where_others_read() -> None:
@@ -64,8 +78,27 @@ def test_services_are_pinned_and_without_rights() -> None:
         assert re.search(r":v?\d", service["image"])
         assert service["cap_drop"] == ["ALL"]
         assert service["read_only"] is True
-        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["security_opt"][0] == "no-new-privileges:true"
     assert services["exporter"]["pid"] == "host"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_exporters_container_gets_render_nodes_where_there_are_any(there: bool) -> None:
+    exporter = load_files(make(exporter_image="our/xpukit:1", render_nodes=there))["compose.yaml"]["services"][
+        "exporter"
+    ]
+    assert exporter.get("devices") == (["/dev/dri"] if there else None)
+
+
+def test_the_exporters_container_is_scraped_and_passes_rotations_on() -> None:
+    files = load_files(make_settings(exporters=("10.0.0.2:9808",), engines=(), exporter_image="our/xpukit:1"))
+    jobs = {job["job_name"]: job for job in files["prometheus/prometheus.yml"]["scrape_configs"]}
+    assert jobs["xpukit"]["static_configs"] == [{"targets": ["127.0.0.1:9808", "10.0.0.2:9808"]}]
+    exporter = files["compose.yaml"]["services"]["exporter"]
+    assert "--text-files=/var/lib/xpukit/metrics" in exporter["command"]
+    assert exporter["volumes"] == ["/var/lib/xpukit/metrics:/var/lib/xpukit/metrics:ro"]
+    alone = load_files(make_settings(exporters=("10.0.0.2:9808",), engines=()))["prometheus/prometheus.yml"]
+    assert alone["scrape_configs"][0]["static_configs"] == [{"targets": ["10.0.0.2:9808"]}]
 
 
 def test_prometheus_scrapes_what_was_named() -> None:
@@ -81,13 +114,39 @@ def test_prometheus_scrapes_what_was_named() -> None:
     }
 
 
+def test_engines_behind_a_balancer_are_asked_for_and_never_written_down() -> None:
+    text = load_files(make(engines=(), balancers=("vllm=127.0.0.1:18000", "sglang=127.0.0.1:18100")))
+    jobs = {job["job_name"]: job for job in text["prometheus/prometheus.yml"]["scrape_configs"]}
+    assert [job for job in jobs if job.startswith(("balancer", "engine"))] == [
+        "balancer-0",
+        "engines-0",
+        "balancer-1",
+        "engines-1",
+    ]
+    assert jobs["engines-1"]["http_sd_configs"] == [{"url": "http://127.0.0.1:18100/targets"}]
+    set_to = {rule["target_label"]: rule.get("replacement") for rule in jobs["engines-1"]["relabel_configs"]}
+    assert set_to == {
+        "server": None,
+        "__metrics_path__": "/engines/$1/metrics",
+        "instance": "127.0.0.1:18100/$1",
+        "__address__": "127.0.0.1:18100",
+        "job": "engine",
+        "engine": "sglang",
+        "balancer": "127.0.0.1:18100",
+    }
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"engines": ("10.0.0.1:8000",)},
+        {"balancers": ("127.0.0.1:18000",)},
+        {"balancers": ("haproxy=127.0.0.1:18000",)},
         {"engines": ("vllm=10.0.0.1",)},
         {"engines": ('vllm=a"b:1',)},
         {"engines": ("vllm=h:70000",)},
+        {"engines": ("vllm=[x]:1",)},
+        {"engines": ("vllm=::1:8000",)},
         {"listen": "everywhere"},
         {"grafana_port": 9090},
         {"grafana_image": "a b"},
@@ -116,6 +175,21 @@ def test_rules_and_dashboards_use_only_names_that_exist() -> None:
     assert used - known == set()
     told = {meaning.record for meaning in load_engine_meanings()}
     assert told <= used, "recorded and shown nowhere"
+
+
+def test_alerts_know_every_reason_of_throttling() -> None:
+    facts = load_exporter_sources().throttle
+    text = (data_directory() / "rules" / "hardware.yml").read_text(encoding="utf-8")
+    heat, power = (set(told.split("|")) for told in re.findall(r'hw_gpu_throttled\{reason=~"([^"]+)"\}', text))
+    assert heat == set(facts.heat)
+    assert power == {*facts.power, "unknown"}
+    assert not heat & power
+
+
+def test_a_target_may_be_an_ipv6_address() -> None:
+    settings = make(engines=("vllm=[fd00::7]:8000",), balancers=("vllm=b:1", "vllm=b:1"))
+    assert settings.engines == (("vllm", "[fd00::7]:8000"),)
+    assert settings.balancers == (("vllm", "b:1"),), "once"
 
 
 def test_every_alert_says_what_and_what_next() -> None:

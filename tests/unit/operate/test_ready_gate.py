@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from typing import Any
 
 import msgspec
@@ -343,3 +345,87 @@ def test_long_prompts_hold_no_two_lines_alike_and_no_sum() -> None:
     assert "+" not in prompt.text
     assert measure_line(prompt, 4000) == 8
     assert 3 < measure_line(prompt, None) < 20
+
+
+def put_off(times: int, after: str, status: int = 429) -> Any:
+    left = [times]
+
+    def change(request: dict[str, Any], good: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            return good
+        reply = make_reply({"error": {"message": "slow down"}}, status)
+        return msgspec.structs.replace(reply, headers={**reply.headers, "retry-after": after})
+
+    return change
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_endpoint_is_asked_again_when_it_says(status: int) -> None:
+    slept: list[float] = []
+    report = check(FakeEngine({CHAT: put_off(2, "7", status)}), apis=["chat"], sleep=slept.append)
+    assert list_failing(report) == set()
+    assert slept == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("after", ["900", "Wed, 21 Oct 2026 07:28:00 GMT", "", "-1", "9" * 400, "²"])
+def test_what_limits_requests_is_not_called_wrong(after: str) -> None:
+    slept: list[float] = []
+    report = check(FakeEngine({CHAT: put_off(1, after)}), apis=["chat"], sleep=slept.append)
+    assert slept == []
+    [row] = [row for row in report.rows if row.verdict == "unknown"]
+    assert row.why.startswith("HTTP 429: slow down")
+    assert report.exit_code == 3
+
+
+def move(good: Any, name: str) -> Any:
+    """All of the answer as thoughts."""
+    message = good["choices"][0]["message"]
+    message[name], message["content"] = message["content"], None
+    return good
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_an_answer_that_is_all_thoughts_names_the_parser(name: str) -> None:
+    change = {CHAT: lambda request, good: good if isinstance(good, bytes) else move(good, name)}
+    report = check(FakeEngine(change), apis=["chat"])
+    [row] = [row for row in report.rows if row.name == "chat-arithmetic"]
+    assert row.verdict == "fail"
+    assert "told as thoughts" in row.why
+    assert "--reasoning-parser" in row.remedy
+
+
+def call_a_tool(request: dict[str, Any], good: Any) -> Any:
+    if not isinstance(good, bytes):
+        call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+        good["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return good
+
+
+def test_a_call_of_a_tool_is_no_answer() -> None:
+    report = check(FakeEngine({CHAT: call_a_tool}), apis=["chat"])
+    assert "it calls a tool (add); none was offered" in {row.why for row in report.rows}
+
+
+def test_a_gateway_that_describes_other_paths_is_tried() -> None:
+    described = make_reply({"paths": {"/gateway/v1/chat/completions": {}}})
+    report = check(FakeEngine({"/openapi.json": lambda *_: described}))
+    assert report.exit_code == 0
+    assert {row.verdict for row in report.rows if row.api == "chat"} == {"pass"}
+
+
+def test_an_event_stream_by_any_spelling() -> None:
+    def spell(request: dict[str, Any], good: Any) -> Any:
+        return make_reply(b"\xef\xbb\xbf" + good, content_type="TEXT/EVENT-STREAM") if isinstance(good, bytes) else good
+
+    assert check(FakeEngine({CHAT: spell}), apis=["chat"]).exit_code == 0
+
+
+def test_vectors_in_openais_other_encoding() -> None:
+    def pack(request: dict[str, Any], good: Any) -> Any:
+        for row in good["data"]:
+            data = struct.pack(f"<{len(row['embedding'])}f", *row["embedding"])
+            row["embedding"] = base64.b64encode(data).decode()
+        return good
+
+    assert check(FakeEngine({EMBEDDINGS: pack}), apis=["embeddings"]).exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from xpukit.images.render import render_recipe
 from xpukit.images.settings import resolve_settings
 from xpukit.operate.rotate.deployment import COMPOSE, find_deployment
 from xpukit.serve.forms import FormFile, FormOptions, render_form
-from xpukit.serve.forms.balancer import BALANCES, Slot, default_image, make_settings
+from xpukit.serve.forms.balancer import BALANCES, Slot, default_image, find_metrics_port, make_settings
 from xpukit.serve.plan_types import Plan
 
 Golden = Callable[[str, str], None]
@@ -55,16 +56,34 @@ def test_configuration_is_that_of_the_recipe(balance: str) -> None:
     assert render(balance=balance)[1].text == theirs
 
 
-def test_only_the_endpoint_is_published() -> None:
+def test_only_the_endpoint_and_on_loopback_the_metrics_are_published() -> None:
     services = read(render())["services"]
     assert {name: service.get("ports") for name, service in services.items()} == {
         "chat-0": None,
         "chat-1": None,
-        "balancer": ["127.0.0.1:8000:8080"],
+        "balancer": ["127.0.0.1:8000:8080", "127.0.0.1:18000:8404"],
     }
+    assert services["balancer"]["labels"]["xpukit.metrics"] == "127.0.0.1:18000"
     request = msgspec.structs.replace(load_plan("replicas").request, host="0.0.0.0")
     open_plan = msgspec.structs.replace(load_plan("replicas"), request=request)
-    assert read(render(open_plan))["services"]["balancer"]["ports"] == ["0.0.0.0:8000:8080"]
+    opened = read(render(open_plan))["services"]["balancer"]["ports"]
+    assert opened == ["0.0.0.0:8000:8080", "127.0.0.1:18000:8404"]
+
+
+@pytest.mark.parametrize(("endpoint", "metrics"), [(8000, 18000), (55_535, 65_535), (55_536, 45_536), (65_535, 55_535)])
+def test_each_deployment_has_a_metrics_port_of_its_own(endpoint: int, metrics: int) -> None:
+    assert find_metrics_port(endpoint) == metrics
+
+
+def test_prometheus_is_told_of_the_engines_and_where_each_answers() -> None:
+    text = render(spare=1)[1].text
+    [told] = re.findall(r"string '(.*)' if \{ path /targets \}", text)
+    assert json.loads(told) == [{"targets": ["engine-0", "engine-1"]}]
+    for name, address in (("engine-0", "chat-0:8000"), ("engine-1", "chat-1:8001")):
+        assert f"use_backend metrics-{name} if {{ path /engines/{name}/metrics }}" in text
+        backend = text.partition(f"backend metrics-{name}\n")[2].partition("\n\n")[0]
+        assert f"server {name} {address} " in backend
+        assert "set-path /metrics" in backend
 
 
 def test_control_socket_is_a_file_in_a_volume() -> None:
@@ -91,7 +110,8 @@ def test_each_engine_keeps_its_own_devices_and_processors() -> None:
 
 
 def test_servers_are_the_engines_at_their_ports() -> None:
-    lines = [line.strip() for line in render()[1].text.splitlines() if line.strip().startswith("server ")]
+    backend = render()[1].text.partition("backend engines\n")[2].partition("\nfrontend ")[0]
+    lines = [line.strip() for line in backend.splitlines() if line.strip().startswith("server ")]
     assert lines == ["server engine-0 chat-0:8000", "server engine-1 chat-1:8001"]
 
 

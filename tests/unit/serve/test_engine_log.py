@@ -130,9 +130,100 @@ PIECES = st.sampled_from(
     [
         "Model loading took ", " GiB and ", "Available KV cache memory: ", "KV cache size: ", " tokens", "1,2,3", "...", "-",
         "999999999999999999999999", "Maximum concurrency for ", " tokens per request: ", "x", "\n", "non-default args: {",
-        "}", "max seq len (", "), (", "6.30",
+        "}", "max seq len (", "), (", "6.30", "server_args=ServerArgs(", "tp_size=", ")", "<A.B: ", ">", "CacheConfig(",
+        " block_size=", "num_gpu_blocks=", ",", "KV Cache is allocated. #tokens: 1, KV size: ", " GB",
     ]
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        (
+            "Load weight end. type=Qwen3ForCausalLM, dtype=torch.bfloat16, avail mem=16.10 GB, mem usage=7.70 GB.",
+            {"model_gib": 7.7},
+        ),
+        (
+            "Load weight end. elapsed=18.10 s, type=X, quant=fp8, fmt=e4m3, avail mem=16.10 GB, mem usage=7.70 GB.",
+            {"model_gib": 7.7, "weights_seconds": 18.1},
+        ),
+        ("KV Cache is allocated. #tokens: 150000, K size: 5.15 GB, V size: 5.25 GB", {"kv_gib": 10.4}),
+        ("KV Cache is allocated. #tokens: 99, KV size: 4.50 GB", {"kv_gib": 4.5}),
+        (
+            "KV Cache is allocated. dtype: torch.bfloat16, #tokens: 99, K size: 1.00 GB, V size: 0.50 GB",
+            {"kv_gib": 1.5},
+        ),
+        (
+            "Post-capture KV sizing: KV cache allocated. dtype: torch.bfloat16, #tokens: 99, KV size: 3.25 GB, avail "
+            "mem=2.00 GB",
+            {"kv_gib": 3.25},
+        ),
+        (
+            "max_total_num_tokens=150000, chunked_prefill_size=4096, max_prefill_tokens=16384, max_running_requests=64, "
+            "context_len=40960, available_gpu_mem=5.70 GB",
+            {"kv_tokens": 150000, "max_model_len": 40960},
+        ),
+        ("Capture cuda graph end. Time elapsed: 7.10 s. mem usage=0.90 GB. avail mem=4.00 GB.", {"graph_gib": 0.9}),
+        ("Capture decode CUDA graph end. elapsed=7.10 s, mem usage=0.80 GB, avail mem=4.00 GB.", {"graph_gib": 0.8}),
+        ("Capture draft cuda graph end. Time elapsed: 7 s. mem usage=0.50 GB. avail mem=4.00 GB.", {"graph_gib": None}),
+        (
+            "Full KV Cache VA upper bound. dtype: torch.bfloat16, #tokens: 99, K size: 40.00 GB, V size: 40.00 GB",
+            {"kv_gib": None},
+        ),
+    ],
+)
+def test_a_line_of_sglang(line: str, values: dict[str, Any]) -> None:
+    log = read_engine_log("[2026-11-20 10:00:29 TP0] " + line)
+    assert {name: getattr(log, name) for name in values} == values
+    assert log.engine == ("sglang" if any(values.values()) else "")
+
+
+def test_the_pools_of_a_rank_are_one_cache() -> None:
+    pools = ("Full KV Cache is allocated. dtype: x, #tokens: 9, K size: 1.00 GB, V size: 1.00 GB",
+             "SWA KV Cache is allocated. dtype: x, #tokens: 3, K size: 0.25 GB, V size: 0.25 GB",
+             "Mamba Cache is allocated. max_mamba_cache_size: 64, conv_state size: 0.10GB, ssm_state size: 0.40GB ")  # fmt: skip
+    ranks = [f"[2026-11-20 10:00:29 DP0 TP{rank}] {line}" for rank in range(4) for line in pools]
+    assert read_engine_log("\n".join(ranks)).kv_gib == pytest.approx(3.0)
+
+
+def test_arguments_of_sglang() -> None:
+    padding = ", ".join(f"option_{number}=None" for number in range(500))
+    call = f"server_args=ServerArgs(model_path='/m/x', tp_size=4, lora=LoRARef(id='a'), role=<Role.A: 'a'>, {padding})"
+    assert len(call) > 4000
+    arguments = read_engine_log(f"[2026-11-20 10:00:00] {call}").arguments
+    assert (arguments["model_path"], arguments["tp_size"], arguments["role"]) == ("/m/x", 4, "a")
+    assert "lora" not in arguments
+    again = read_engine_log("server_args={'model_path': '/m/x', 'tp_size': 4, 'thing': Thing(), 'quantization': None}")
+    assert again.arguments == {"model_path": "/m/x", "tp_size": 4, "quantization": None}
+
+
+def test_arguments_with_an_object_that_no_parser_reads() -> None:
+    log = read_engine_log(
+        "server_args=ServerArgs(model_path='/m/x', hook=<function f at 0x7f>, tp_size=4, dtype='auto')"
+    )
+    assert log.arguments == {"model_path": "/m/x", "tp_size": 4, "dtype": "auto"}
+
+
+@pytest.mark.parametrize("version", ["0.12.3", "0.18.0"])
+def test_a_log_of_lmdeploy(version: str) -> None:
+    kernel = "kernel_block_size=16, " if version == "0.18.0" else ""
+    log = read_engine_log(
+        "2026-11-20 10:00:00,1 - lmdeploy - INFO - async_engine.py:115 - input backend=pytorch, "
+        "backend_config=PytorchEngineConfig(dtype='auto', tp=2, session_len=8192, cache_max_entry_count=0.8, "
+        "block_size=64, quant_policy=<QuantPolicy.NONE: 0>, eager_mode=True)\n"
+        "2026-11-20 10:00:09,1 - lmdeploy - INFO - base.py:249 - Building CacheEngine with config: \n"
+        f"CacheConfig(max_batches=256, {kernel}block_size=64, num_cpu_blocks=0, num_gpu_blocks=2000, window_size=-1)\n"
+    )
+    assert (log.engine, log.kv_tokens, log.arguments["tp"]) == ("lmdeploy", 128000, 2)
+
+
+def test_blocks_of_turbomind() -> None:
+    config = (
+        "input backend=turbomind, backend_config=TurbomindEngineConfig(dtype='auto', tp=1, cache_block_seq_len=64)\n"
+    )
+    blocks = "[TM][INFO] [BlockManager] block_size = 8.000 MB\n[TM][INFO] [BlockManager] max_block_count = 1500\n"
+    assert read_engine_log(config + blocks).kv_tokens == 96000
+    assert read_engine_log(blocks).kv_tokens is None
 
 
 @given(st.lists(PIECES | st.text(max_size=5), max_size=20).map("".join))

@@ -20,6 +20,7 @@ from xpukit.serve.forms import FormFile, FormOptions, find_form, list_forms, ren
 from xpukit.serve.forms.compose import render as render_compose
 from xpukit.serve.forms.container import list_containers
 from xpukit.serve.forms.mounts import read_mount
+from xpukit.serve.ray_token import list_ray_variables
 
 FORMS = tuple(form.NAME for form in list_forms())
 SECRET = "${SERVER_KEY}"
@@ -236,6 +237,38 @@ def test_ray_waits_for_the_machines_before_the_engine() -> None:
     assert place == sorted(place)
     assert worker.text.index("/dev/tcp/10.0.0.1/6379") < worker.text.index("ray start --block --address=")
     assert "vllm serve" not in worker.text
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if ("ray", form) not in REFUSED])
+def test_no_form_starts_a_ray_that_takes_orders_from_anybody(form: str) -> None:
+    """Each process of Ray gets the mode and the token, and without a token nothing starts."""
+    for file in render("ray", form, comments=False):
+        if "ray start" in file.text or "ray_start" in file.text:
+            assert "RAY_AUTH_MODE=token" in file.text, file.name
+            assert re.search(r"\$\{RAY_AUTH_TOKEN:\?", file.text), file.name
+            assert "knows no token (2.52.0 does)" in file.text, file.name
+        assert not re.search(r"RAY_AUTH_TOKEN=[^\"$\\\n]", file.text)
+    plan = load_plan("ray")
+    native = msgspec.structs.replace(plan, engine=msgspec.structs.replace(plan.engine, image=""))
+    if form == "systemd":
+        units = render_form("systemd", native, FormOptions(comments=False))
+        assert all("${RAY_AUTH_TOKEN:?" in unit.text for unit in units if "ray start" in unit.text)
+
+
+@pytest.mark.parametrize("form", ["ray", "swarm-ray"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_without_a_token_a_script_ends_before_anything_starts(form: str, index: int) -> None:
+    text = render("ray", form, comments=False)[index].text
+    first = next(place for place, line in enumerate(text.splitlines()) if "RAY_AUTH_TOKEN" in line)
+    started = next(place for place, line in enumerate(text.splitlines()) if re.match(r"\s*(have=|docker |if \[)", line))
+    assert first < started
+
+
+@pytest.mark.parametrize("asked", ["RAY_AUTH_MODE=disabled", "RAY_AUTH_TOKEN_PATH=/run/ray/token", "RAY_AUTH_TOKEN"])
+def test_ray_is_secured_as_was_asked(asked: str) -> None:
+    names = [one.name for one in list_ray_variables((asked.partition("=")[0],))]
+    assert names == []
+    assert [one.name for one in list_ray_variables(("HF_HOME",))] == ["RAY_AUTH_MODE", "RAY_AUTH_TOKEN"]
 
 
 @pytest.mark.parametrize(("name", "form"), [("ray", "ray"), *((name, "swarm-ray") for name in SEVERAL)])

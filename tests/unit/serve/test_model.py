@@ -242,3 +242,60 @@ def test_more_experts_a_token_than_there_are_and_an_endless_stretch(tmp_path: Pa
     assert model.architecture.experts is not None
     assert model.architecture.experts.per_token == 8
     assert "experts a token takes" in {guess.what for guess in model.guesses}
+
+
+def make_cache(folder: Path, *revisions: str, main: str = "") -> Path:
+    """A model's folder as the Hugging Face cache has it: links into blobs."""
+    root = folder / "models--Qwen--Qwen3-8B"
+    write_directory(root / "blobs")
+    for revision in revisions:
+        (root / "snapshots" / revision).mkdir(parents=True)
+        for file in (root / "blobs").iterdir():
+            (root / "snapshots" / revision / file.name).symlink_to(f"../../blobs/{file.name}")
+    if main:
+        (root / "refs").mkdir()
+        (root / "refs" / "main").write_text(main)
+    return root
+
+
+@pytest.mark.parametrize("place", ["", "snapshots/abc"])
+def test_a_folder_of_the_hub_s_cache_is_the_model_of_its_name(place: str, tmp_path: Path) -> None:
+    root = make_cache(tmp_path, "abc", "def", main="abc")
+    model = resolve_model(str(root / place), LiveHost())
+    assert (model.id, model.path) == ("Qwen/Qwen3-8B", str(root / "snapshots" / "abc"))
+    assert model.entry is not None
+    assert model.stored is not None
+    assert model.stored.complete
+
+
+def test_of_several_revisions_one_must_be_main(tmp_path: Path) -> None:
+    root = make_cache(tmp_path, "abc", "def")
+    with pytest.raises(UsageError, match="2 revisions and none is main"):
+        resolve_model(str(root), LiveHost())
+    (root / "snapshots" / "def").rename(tmp_path / "away")
+    assert resolve_model(str(root), LiveHost()).path.endswith("/snapshots/abc")
+
+
+def test_gguf_files_are_not_taken_for_16_bit_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "model-Q4_K_M.gguf").write_bytes(b"GGUF")
+    for path in (tmp_path, tmp_path / "model-Q4_K_M.gguf"):
+        with pytest.raises(UsageError, match="GGUF") as caught:
+            resolve_model(str(path), LiveHost())
+        assert "safetensors" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architectures": ["LlamaForCausalLMEagle3"]},
+        {"architectures": ["EAGLEModel"]},
+        {"architectures": ["DeepSeekMTPModel"]},
+        {"draft_vocab_size": 32000},
+    ],
+)
+def test_a_draft_model_is_not_served_alone(change: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
+    with pytest.raises(UsageError, match="a draft model") as caught:
+        resolve_model(str(tmp_path), LiveHost())
+    assert f'"model": "{tmp_path}"' in caught.value.hint

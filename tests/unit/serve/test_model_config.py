@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.serve.model_files import LLAMA
-from xpukit.serve.model_config import find_text_config, read_architecture, read_quantization
+from xpukit.serve.model_config import find_text_config, read_architecture
+from xpukit.serve.model_quantization import read_quantization
 from xpukit.serve.model_types import Architecture
 
 
@@ -143,6 +144,43 @@ def test_what_is_missing_is_guessed_and_said() -> None:
             {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4, "group_size": 32}}}},
             ("compressed-tensors", 4.0, 32, None),
         ),
+        (
+            {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}},
+            ("quark", 4.0, 32, None),
+        ),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}}, ("quark", 8.0, 0, None)),
+        ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, ("torchao", 4.0, 0, None)),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}},
+            },
+            ("torchao", 4.0, 64, None),
+        ),
+        (
+            {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8DynamicActivationInt4WeightConfig"}}},
+            ("torchao", 4.0, 0, None),
+        ),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3, "group_size": 64}}},
+            ("hqq", 3.0, 64, None),
+        ),
+        ({"quant_method": "exl2", "bits": 4.65}, ("exl2", 4.65, 0, None)),
+        ({"quant_method": "bitnet"}, ("bitnet", 2.0, 0, None)),
+        ({"quant_method": "gptq", "bits": float("inf")}, ("gptq", 4.0, 0, None)),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "a": {"weights": {"num_bits": 4, "group_size": 32}}, "b": {"weights": {"num_bits": 8}},
+                },
+            },
+            ("compressed-tensors", 8.0, 0, None),
+        ),
+        (
+            {"quant_method": "modelopt", "quant_algo": "NVFP4", "config_groups": {"g": {"weights": {"num_bits": 4, "group_size": 16}}}},
+            ("nvfp4", 4.0, 16, None),
+        ),
         ({}, ("unknown", 8.0, 0, None)),
     ],
 )  # fmt: skip
@@ -155,10 +193,25 @@ def test_stored_quantization(found: dict[str, Any], expected: tuple[str, float, 
     assert (stored.method, stored.bits, stored.group, stored.block) == expected
 
 
+def test_modules_of_a_few_layers_do_not_stand_for_all() -> None:
+    def read_skipped(*names: str) -> tuple[str, ...]:
+        config = {"num_hidden_layers": 4, "quantization_config": {"quant_method": "fp8", "ignored_layers": list(names)}}
+        stored = read_quantization(config)
+        assert stored is not None
+        return stored.skipped
+
+    assert read_skipped("lm_head", "model.layers.0.self_attn.q_proj", "model.layers.3*") == ("lm_head",)
+    every = tuple(f"model.layers.{number}.self_attn.q_proj" for number in range(4))
+    assert read_skipped("lm_head", *every) == ("lm_head", *every)
+    assert read_skipped("model.layers.*.self_attn", "re:.*mlp.*") == ("model.layers.*.self_attn", "re:.*mlp.*")
+
+
 def test_no_stored_quantization() -> None:
     assert read_quantization({}) is None
     assert read_quantization({"quantization_config": None}) is None
     assert read_quantization({"quantization_config": "fp8"}) is None
+    cache_only = {"quant_method": "compressed-tensors", "config_groups": {}, "kv_cache_scheme": {"num_bits": 8}}
+    assert read_quantization({"quantization_config": cache_only}) is None
 
 
 JUNK = st.recursive(

@@ -289,3 +289,94 @@ def test_values_compare_as_the_parser_reads_them() -> None:
     assert convert_value("human_readable_int", "32k") == 32000
     made = plan("vllm:0.33.0", "--max-model-len", "32k", context=32000)
     assert made.memory.asked_context == 32000
+
+
+def read_mask(made: Plan) -> str:
+    return next(one.value for one in made.launches[0].variables if one.name == "ZE_AFFINITY_MASK")
+
+
+@pytest.mark.parametrize(
+    ("engine", "extras", "mask"),
+    [
+        ("sglang:0.5.23", ("--base-gpu-id", "2", "--tp", "2"), "2,3"),
+        ("sglang:0.4.6.post5", ("--base-gpu-id=1", "--gpu-id-step", "2", "--tp-size", "2"), "1,3"),
+        ("sglang:0.5.23", ("--base_gpu_id", "3"), None),
+        ("sglang:0.5.23", ("--base-gpu-id", "3"), "3"),
+        ("sglang:0.5.23", ("--gpu-id-step", "3", "--tp", "2"), "0,3"),
+        ("sglang:0.5.23", ("--base-gpu-id", "0", "--tp", "1"), "0"),
+        ("vllm:0.33.0", ("--device-ids", "3,1", "-tp", "2"), "1,3"),
+    ],
+)
+def test_gpus_that_the_engine_would_choose_are_those_of_the_mask(
+    engine: str, extras: tuple[str, ...], mask: str | None
+) -> None:
+    made = plan(engine, *extras)
+    if mask is None:  # SGLang's parser takes no underscores: the validator says so
+        assert any("base_gpu_id" in problem.message for problem in made.problems)
+        return
+    assert read_mask(made) == mask
+    argv = made.launches[0].argv
+    assert not any(word.startswith("--device-ids") for word in argv)
+    # What the engine sees begins at 0: a second move within it would be past the end.
+    assert "--base-gpu-id" not in argv or argv[argv.index("--base-gpu-id") + 1] == "0"
+    assert plan_again(made).launches[0].argv == argv
+    assert read_mask(plan_again(made)) == mask
+
+
+def test_of_several_machines_each_takes_these_gpus() -> None:
+    made = plan("sglang:0.5.23", "--base-gpu-id", "2", "--tp", "4", platform="2x4xB60")
+    assert [one.value for launch in made.launches for one in launch.variables if one.name == "ZE_AFFINITY_MASK"] == [
+        "2,3", "2,3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("extras", "asked", "part"),
+    [
+        (("--base-gpu-id", "4"), {}, "there is no GPU 4 to use"),
+        (("--base-gpu-id", "3", "--tp", "2"), {}, "there is no GPU 4 to use"),
+        (("--base-gpu-id", "2"), {"gpus": ("0",)}, "both choose GPUs"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused(extras: tuple[str, ...], asked: dict[str, Any], part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        plan("sglang:0.5.23", *extras, **asked)
+
+
+@pytest.mark.parametrize("words", [("-dpl", "2"), ("--data-parallel-size-local=2",)])
+@pytest.mark.parametrize("own", [False, True])
+def test_of_copies_on_several_machines_those_here_are_planned(words: tuple[str, ...], own: bool) -> None:
+    extras = words if own else ("-dp", "4", *words)
+    made = plan("vllm:0.33.0", *extras, tp=1, context=4096, dp=4 if own else None)
+    assert made.parallelism.dp == 2
+    assert read_mask(made).count(",") == 1
+    sizes = read_sizes(made)
+    assert sizes["data_parallel"] == 4
+    assert any("2 of 4 copies are planned" in note for note in made.notes)
+    assert not any("was left out" in note for note in made.notes)
+    assert not made.problems
+    assert plan_again(made).launches[0].argv == made.launches[0].argv
+
+
+def test_one_copy_of_a_balancer_that_is_not_the_engines() -> None:
+    made = plan("vllm:0.33.0", "-dp", "4", "--data-parallel-rank", "1", tp=1, context=4096)
+    assert (made.parallelism.dp, read_mask(made).count(",")) == (1, 0)
+
+
+def test_copies_that_are_all_here_are_as_without_the_flag() -> None:
+    made = plan("vllm:0.33.0", "-dp", "2", "-dpl", "2", tp=1, context=4096)
+    assert made.parallelism.dp == 2
+    assert not any("copies are planned" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("extras", "asked", "part"),
+    [
+        (("-dp", "4", "-dpl", "0"), {}, "no copy would run on this machine"),
+        (("-dpl", "2"), {"dp": 8, "platform": "2x4xB60"}, "8 copies over 2 machines are 4 on each"),
+        (("-dp", "4", "-dpl", "2"), {"dp": 3}, "they ask for different things"),
+    ],
+)
+def test_copies_that_cannot_be_are_refused(extras: tuple[str, ...], asked: dict[str, Any], part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        plan("vllm:0.33.0", *extras, **asked)

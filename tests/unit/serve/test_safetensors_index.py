@@ -55,6 +55,37 @@ def test_a_file_that_was_cut_off_behind_its_header_is_told(tmp_path: Path) -> No
         read_checkpoint(LiveHost(), str(tmp_path))
 
 
+def test_without_an_index_the_numbers_say_which_files_there_are(tmp_path: Path) -> None:
+    tensors = list(list_llama_tensors().items())
+    sizes = [
+        write_safetensors(tmp_path / f"model-0000{number}-of-00002.safetensors", dict(tensors[number::2]))
+        for number in (1, 2)
+    ]
+    write_safetensors(tmp_path / "consolidated.safetensors", dict(tensors))  # the same weights once more
+    stored = read_checkpoint(LiveHost(), str(tmp_path))
+    assert stored is not None
+    assert (stored.total_bytes, stored.files, stored.complete) == (sum(sizes), 2, True)
+    (tmp_path / "model-00001-of-00002.safetensors").unlink()
+    stored = read_checkpoint(LiveHost(), str(tmp_path))
+    assert stored is not None
+    assert (stored.missing, stored.complete) == (("model-00001-of-00002.safetensors",), False)
+
+
+def test_consolidated_files_count_where_there_are_no_others(tmp_path: Path) -> None:
+    total = write_safetensors(tmp_path / "consolidated.safetensors", list_llama_tensors())
+    stored = read_checkpoint(LiveHost(), str(tmp_path))
+    assert stored is not None
+    assert (stored.total_bytes, stored.files) == (total, 1)
+
+
+def test_a_tensor_in_two_files_counts_once(tmp_path: Path) -> None:
+    total = write_safetensors(tmp_path / "a.safetensors", list_llama_tensors())
+    write_safetensors(tmp_path / "b.safetensors", list_llama_tensors())
+    stored = read_checkpoint(LiveHost(), str(tmp_path))
+    assert stored is not None
+    assert (stored.total_bytes, stored.tensors) == (total, len(list_llama_tensors()))
+
+
 def test_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     assert read_checkpoint(LiveHost(), str(tmp_path)) is None

@@ -198,3 +198,32 @@ def test_ranks_together_hold_at_least_the_model(name: str, tp: int, pp: int) -> 
 def test_a_smaller_quantization_is_smaller() -> None:
     sizes = [size("Qwen/Qwen3-32B", name) for name in ("none", "fp8", "sym_int4")]
     assert sizes == sorted(sizes, reverse=True)
+
+
+# Kimi-K2-Thinking: routed experts in 4 bits, all else in 16; its page says 594 GB (shape and size from memory).
+EXPERTS_ONLY = {
+    "model_type": "kimi_k2", "hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 64,
+    "num_key_value_heads": 64, "intermediate_size": 18432, "vocab_size": 163840, "moe_intermediate_size": 2048,
+    "n_routed_experts": 384, "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 1,
+    "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "max_position_embeddings": 262144, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+    "quantization_config": {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": 32}}},
+        "ignore": [
+            "lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", "re:.*mlp\\.(gate|up|gate_up|down)_proj.*",
+        ],
+    },
+}  # fmt: skip
+
+
+def test_shared_experts_in_16_bit_do_not_make_the_others_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(EXPERTS_ONLY))
+    model = resolve_model(str(tmp_path), LiveHost())
+    held, rows = size_rank(model, quantization="stored", parallel=Parallel(), settings=SETTINGS)
+    assert held / 1e9 == pytest.approx(594, rel=0.01)
+    parts = {part.name: part.elements for part in list_parts(model.architecture)}
+    sizes = {row.name: row.bytes for row in rows}
+    assert sizes["experts"] == pytest.approx(parts["experts"] * 4.5 / 8)
+    for name in ("shared experts", "attention", "mlp"):
+        assert sizes[name] == 2 * parts[name]

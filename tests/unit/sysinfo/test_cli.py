@@ -12,6 +12,7 @@ from tests.machines.recorded_machines import RECORDED
 from xpukit.cli.app import run
 from xpukit.cli.sysinfo_output import choose_target, parse_size
 from xpukit.core.errors import UsageError
+from xpukit.host.recording_format import read_archive
 from xpukit.sysinfo.collector import conform_error
 from xpukit.sysinfo.registry import list_collectors
 
@@ -157,9 +158,16 @@ def test_names(tmp_path: Path) -> None:
         choose_target(tmp_path / "b.tar.xz", "zst", "host-1", redacted=True)
 
 
-def test_a_bundle_of_the_first_format_stays_readable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_of_the_first_format_stays_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Made by the version that first wrote bundles, never made again: tests/data/bundles/README.md."""
-    (path,) = BUNDLES.glob("*.tar.zst")
+    (archive,) = BUNDLES.glob("*.tar.zst")
+    path = tmp_path / "first"
+    for name, content in read_archive(archive).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    # Its number was not raised until the first release: what is asked since then, an older version did not ask.
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "xpukit_version": "0.0.1"}))
     assert run(["--from", str(path), "probe", "--json"]) == 0
     machine = json.loads(capsys.readouterr().out)
     assert [device["device_id"] for device in machine["devices"]] == ["e211"] * 4
@@ -168,3 +176,62 @@ def test_a_bundle_of_the_first_format_stays_readable(capsys: pytest.CaptureFixtu
     assert run(["sysinfo", "show", str(path)]) == 0
     assert "summary.md" in capsys.readouterr().out
     assert run(["sysinfo", "show", str(path), "/proc/cmdline"]) == 0
+
+
+def test_what_is_damaged_costs_only_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2 is for what cannot be opened at all; 3 where what was asked for could not be had."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    manifest = {"format": "xpukit.recording/1", "xpukit_version": "0.1.0", "created": "2026-11-21T00:00:00Z"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    lines = [
+        {"question": ["read", "/a"], "answer": {"data": 5}},
+        {"question": ["read", "/b"], "answer": {"data": "whole"}},
+        {"question": ["run", "dmesg"], "answer": {"argv": ["dmesg"], "rc": 0, "out": {"blob": "gone"}}},
+    ]
+    (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"question": ["re')
+    (folder / "collection.json").write_text('{"collection": {"pre')
+    for what, code, said in (
+        ("/a", 3, "damaged"),
+        ("/b", 0, "whole"),
+        ("dmesg", 3, "gone is missing"),
+        ("/c", 2, "/c"),
+    ):
+        assert run(["sysinfo", "show", str(folder), what]) == code, what
+        told = capsys.readouterr()
+        assert said in told.out + told.err
+        assert "its collection.json is damaged" in told.err
+    assert run(["sysinfo", "show", str(folder)]) == 0
+    assert run(["sysinfo", "show", str(folder), "--unpack", str(tmp_path / "out")]) == 3
+    assert (tmp_path / "out/read/b").read_text() == "whole"
+    assert "[xpukit: damaged:" in (tmp_path / "out/read/a").read_text()
+    assert "the answer to run dmesg is damaged" in capsys.readouterr().err
+    (folder / "manifest.json").write_text("{")
+    assert run(["sysinfo", "show", str(folder), "/b"]) == 2
+
+
+def test_sizes_are_told_from_the_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_bundle("vm", tmp_path, "--only", "os")
+    capsys.readouterr()
+    assert run(["sysinfo", "show", str(path), "--entries"]) == 0
+    sizes = dict(line.split("  ")[3:1:-1] for line in capsys.readouterr().out.splitlines())
+    assert run(["sysinfo", "show", str(path), "/etc/os-release"]) == 0
+    assert int(sizes["read /etc/os-release"]) == len(capsys.readouterr().out.encode())
+
+
+def test_what_a_bundle_is_called_does_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = {
+        "format": "xpukit.recording/1",
+        "xpukit_version": "0.1.0",
+        "created": "x",
+        "host": "h\x1b[31m\x07\nroot",
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "answers.jsonl").write_text('{"question": ["re\\u001b[2Jad", "/a"], "answer": {}}\n')
+    assert run(["sysinfo", "show", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "\x07" not in told
+    assert "h?[31m? root" in told

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,6 +25,7 @@ from xpukit.sysinfo.collection import (
     encode_collection,
     estimate_bundle,
     estimate_machine,
+    fill_sizes,
 )
 from xpukit.sysinfo.collector import Asker, Collector, Preset
 from xpukit.sysinfo.limits import Budget, LimitedHost
@@ -60,10 +64,15 @@ ONE, CRASH, STOP, SPEAK = (
 )
 
 
-def collect(*collectors: Collector, rooms: tuple[Room, ...] = (), host: DictHost | None = None) -> Collection:
+def collect(
+    *collectors: Collector,
+    rooms: tuple[Room, ...] = (),
+    host: DictHost | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Collection:
     budget = Budget(timeout_s=60, max_bytes=1 << 20)
     limited = LimitedHost(host or DictHost(FILES), budget)
-    return collect_machine(limited, budget, collectors, preset="default", rooms=rooms)
+    return collect_machine(limited, budget, collectors, preset="default", rooms=rooms, clock=clock)
 
 
 def test_a_crash_costs_that_collector_only() -> None:
@@ -218,10 +227,16 @@ def test_a_wrong_name_gets_the_nearest() -> None:
 
 
 def test_collection_json_is_compact_and_reads_back() -> None:
-    made = collect(CRASH, ONE, SPEAK, rooms=(Room(name="probe", summary="x", ask=lambda host: host.read("/etc/two")),))
+    # Each look at the clock is a quarter of a second later: long enough to be told.
+    ticks = (tick / 4 for tick in itertools.count())
+    room = Room(name="probe", summary="x", ask=lambda host: host.read("/etc/two"))
+    made = collect(CRASH, ONE, SPEAK, rooms=(room,), clock=lambda: next(ticks))
     report = SysinfoReport(collection=made, problems=("p",))
     text = encode_collection(build_document("xpukit.sysinfo/1", "h", report))
-    assert msgspec.json.decode(text, type=SysinfoReport) == report
+    sizes = {entry.what: entry.size_bytes for one in made.reports for entry in one.entries}
+    assert any(sizes.values())
+    assert "size_bytes" not in text, "the answers say it"
+    assert fill_sizes(msgspec.json.decode(text, type=SysinfoReport), sizes.__getitem__) == report
     # A line for each report and each question, and nothing that is as usual.
     assert text.count("\n") == 4 + made.entry_count + 1
     assert '"status":"ok","detail":"","seconds"' in text, "of a collector all is said"

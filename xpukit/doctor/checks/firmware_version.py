@@ -9,6 +9,7 @@ from xpukit.core.finding import Evidence, Finding, Unchecked
 from xpukit.core.machine import Device, Firmware
 from xpukit.doctor.check import Check, Patient
 from xpukit.doctor.hardware import explain, is_container, list_cards, list_found, list_serving_cards
+from xpukit.facts.doctor_firmware_packages import find_firmware_package
 from xpukit.facts.stack_versions import Component, find_driver, is_older, list_versions
 
 # Of the drivers' words for the state; SELECTED, AVAILABLE and LOADABLE are seen on a GPU that sleeps.
@@ -17,15 +18,7 @@ _WANTED = re.compile(r"(?:wanted release version|version: wanted) (\d+(?:\.\d+)+
 _COMPONENTS: dict[str, Component] = {"GuC": "GuC", "HuC": "HuC", "DMC": "DMC"}
 _ENDINGS = ("", ".zst", ".xz")
 _FIRMWARE_GIT = "https://git.kernel.org/pub/scm/linux/kernel/git/firmware/linux-firmware.git"
-_UPDATE = (
-    "update the firmware package (Debian: firmware-intel-graphics, Ubuntu and others: linux-firmware), rebuild the "
-    "initial file system, then reboot",
-)
-# Debian has a package of its own for it, Ubuntu one for all.
-_INSTALL = (
-    "sudo apt-get install firmware-intel-graphics || sudo apt-get install linux-firmware",
-    "sudo update-initramfs -u",
-)
+_UPDATE = "update the firmware package, rebuild the initial file system, then reboot"
 _WHY: dict[str, str] = {
     "GuC": "the GuC schedules all work of the GPU. Without it nothing runs; an older one brings back engine resets, "
     "hangs under load and lost devices that a newer one has fixed.",
@@ -64,8 +57,8 @@ def _judge_firmware(patient: Patient, device: Device, item: Firmware) -> Iterabl
             evidence=(Evidence(source=item.source, value=f"status: {item.status}"),),
             explanation=_WHY[item.name],
             concerns="discrete GPUs under xe or i915",
-            remedy=(f"see why: sudo dmesg | grep -iE '{item.name}|firmware'", *_UPDATE),
-            commands=_INSTALL,
+            remedy=(f"see why: sudo dmesg | grep -iE '{item.name}|firmware'", *_say_update(patient)),
+            commands=_name_commands(patient),
             links=(_FIRMWARE_GIT,),
             subject=device.bdf,
         )
@@ -82,19 +75,30 @@ def _judge_firmware(patient: Patient, device: Device, item: Firmware) -> Iterabl
             ),
             explanation=_WHY[item.name],
             concerns="kernel newer than the firmware package",
-            remedy=_UPDATE,
-            commands=_INSTALL,
+            remedy=_say_update(patient),
+            commands=_name_commands(patient),
             links=(_FIRMWARE_GIT,),
             subject=device.bdf,
         )
-    yield from _compare_with_tested(device, item)
+    yield from _compare_with_tested(patient, device, item)
+
+
+def _say_update(patient: Patient) -> tuple[str, ...]:
+    package = find_firmware_package(patient.find_software("distribution"))
+    return (_UPDATE,) if package is None else (package.remedy, _UPDATE)
+
+
+def _name_commands(patient: Patient) -> tuple[str, ...]:
+    """For distributions whose package is known: a wrong command in a script stops it."""
+    package = find_firmware_package(patient.find_software("distribution"))
+    return () if package is None else package.commands
 
 
 def _is_running(item: Firmware) -> bool:
     return not item.status.upper().startswith(_BAD)
 
 
-def _compare_with_tested(device: Device, item: Firmware) -> Iterable[Finding]:
+def _compare_with_tested(patient: Patient, device: Device, item: Firmware) -> Iterable[Finding]:
     for facts in list_versions(device.vendor_id, device.device_id, _COMPONENTS[item.name]):
         if facts.kind != "tested" or not is_older(item.version, facts.version):
             continue
@@ -109,8 +113,8 @@ def _compare_with_tested(device: Device, item: Firmware) -> Iterable[Finding]:
             ),
             explanation=_WHY[item.name],
             concerns=f"{device.name}: {facts.note}",
-            remedy=_UPDATE,
-            commands=_INSTALL,
+            remedy=_say_update(patient),
+            commands=_name_commands(patient),
             links=(facts.link, _FIRMWARE_GIT),
             subject=device.bdf,
         )
@@ -135,8 +139,8 @@ def _find_missing_files(patient: Patient, device: Device) -> Iterable[Finding]:
         evidence=tuple(Evidence(source=f"/lib/firmware/{name}[.zst|.xz]", value="no such file") for name in missing),
         explanation="the driver loads these files when it starts; without the GuC it gives the device up.",
         concerns=", ".join(facts.platforms),
-        remedy=("install the firmware package, rebuild the initial file system, then reboot",),
-        commands=_INSTALL,
+        remedy=_say_update(patient),
+        commands=_name_commands(patient),
         links=("https://github.com/lxc/incus-os/issues/891", _FIRMWARE_GIT),
         subject=device.bdf,
     )

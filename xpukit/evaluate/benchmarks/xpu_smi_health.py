@@ -6,10 +6,18 @@ without it) have no row.
 
 from __future__ import annotations
 
-from xpukit.core.measurement import Job, Measurement, MetricKey, ParsedOutput, Promise, Skip, make_key
+from xpukit.core.measurement import Job, Measurement, ParsedOutput, Promise, Skip
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
 from xpukit.evaluate.parsers.lines import Note, Problem
-from xpukit.evaluate.parsers.xpu_smi_tables import DiagTable, HealthTable, parse_diag, parse_health
+from xpukit.evaluate.parsers.xpu_smi_tables import parse_diag, parse_health
+from xpukit.evaluate.tools.convert_smi import (
+    TOGETHER,
+    UNIT,
+    convert_diag,
+    convert_health,
+    make_health_key,
+    sum_up_cards,
+)
 from xpukit.evaluate.tools.jobs import judge_output, list_gpus, skip_without_gpu
 from xpukit.evaluate.tools.locate import explain_unavailable, find_tool
 from xpukit.evaluate.tools.smi_devices import VARIABLE, read_numbers, read_smi_tool, write_numbers
@@ -18,10 +26,7 @@ from xpukit.host import Host
 from xpukit.host.answers import Ran
 
 TOOL = "xpu-smi"
-UNIT = "status"
-_TOGETHER = "+"
 _ROWS = (("health", UNIT), ("diag", UNIT))
-_LEVELS = {"ok": 1.0, "pass": 1.0, "no errors": 1.0, "warning": 0.5, "critical": 0.0, "fail": 0.0}
 _TIMEOUT_S = 120.0
 # Tests under load take longer with each level (smi_user_guide: quick, medium, long).
 _DIAG_S = {0: 5.0, 1: 15.0, 2: 600.0, 3: 3600.0}
@@ -38,11 +43,9 @@ def plan(scope: Scope) -> Plan:
     for gpu in gpus:
         cards.setdefault(gpu.bdf or gpu.label, []).append(gpu.label)
     # A card's tiles have one row together: the tool looks at cards.
-    labels = [_TOGETHER.join(tiles) for tiles in cards.values()]
+    labels = [TOGETHER.join(tiles) for tiles in cards.values()]
     numbers = (
-        {tool.numbers[bdf]: _TOGETHER.join(tiles) for bdf, tiles in cards.items() if bdf in tool.numbers}
-        if tool
-        else {}
+        {tool.numbers[bdf]: TOGETHER.join(tiles) for bdf, tiles in cards.items() if bdf in tool.numbers} if tool else {}
     )
     known = [*numbers.values()] or labels
     jobs = [_build(("health", "-l"), "health", known, numbers, found.program, 3.0)]
@@ -76,20 +79,16 @@ def _build(
         benchmark="xpu_smi_health",
         name=f"{TOOL} {' '.join(arguments)}",
         argv=(program, *arguments),
-        promises=tuple(Promise(key=_key(metric, label), unit=UNIT) for label in labels),
+        promises=tuple(Promise(key=make_health_key(metric, label), unit=UNIT) for label in labels),
         timeout_s=max(_TIMEOUT_S, 3 * estimate_s),
         estimate_s=estimate_s,
         env={VARIABLE: write_numbers(numbers)},
-        targets=tuple(label for card in labels for label in card.split(_TOGETHER)),
+        targets=tuple(label for card in labels for label in card.split(TOGETHER)),
     )
 
 
-def _key(metric: str, label: str, component: str = "") -> MetricKey:
-    return make_key("health", metric, tuple(label.split(_TOGETHER)), **({"component": component} if component else {}))
-
-
 def _skip(metric: str, label: str, reason: str) -> Skip:
-    return Skip(key=_key(metric, label), unit=UNIT, reason=reason)
+    return Skip(key=make_health_key(metric, label), unit=UNIT, reason=reason)
 
 
 def parse(job: Job, ran: Ran) -> ParsedOutput:
@@ -98,74 +97,21 @@ def parse(job: Job, ran: Ran) -> ParsedOutput:
     if "diag" in job.argv:
         diag = parse_diag(ran.text, ran.err_text)
         notes, problems = diag.notes, diag.problems
-        found = _convert_diag(diag, numbers)
+        found = convert_diag(diag, numbers)
     else:
         health = parse_health(ran.text, ran.err_text)
         notes, problems = health.notes, health.problems
-        found = _convert_health(health, numbers)
+        found = convert_health(health, numbers)
     return _judge(job, ran, found, notes, problems)
 
 
 def _judge(
     job: Job, ran: Ran, found: list[Measurement], notes: tuple[Note, ...], problems: tuple[Problem, ...]
 ) -> ParsedOutput:
-    metric = job.promises[0].key.metric
-    worst: dict[str, Measurement] = {}
-    for row in found:
-        label = _TOGETHER.join(row.key.devices)
-        if label not in worst or row.samples[0] < worst[label].samples[0]:
-            worst[label] = row
-    overall = [
-        Measurement(
-            key=_key(metric, label),
-            unit=UNIT,
-            samples=row.samples,
-            note="" if row.samples[0] >= 1 else f"{dict(row.key.params)['component']}: {row.note}",
-        )
-        for label, row in worst.items()
-    ]
+    overall = sum_up_cards(job.promises[0].key.metric, found)
     # What the tables say of a component is in its row; only what else went wrong is a problem of the job.
     others = tuple(problem for problem in problems if problem.kind != "error" or not overall)
     return judge_output(job, ran, (get_tool(TOOL),), [*overall, *found], problems=others, notes=notes)
-
-
-def _convert_health(parsed: HealthTable, numbers: dict[int, str]) -> list[Measurement]:
-    rows = []
-    for item in parsed.readings:
-        label = numbers.get(item.device) if item.device is not None else None
-        level = _LEVELS.get(item.status)
-        if label is not None and level is not None:
-            rows.append(
-                Measurement(
-                    key=_key("health", label, item.component),
-                    unit=UNIT,
-                    samples=(level,),
-                    note=f"{item.status}: {item.description}".strip(": "),
-                )
-            )
-    return rows
-
-
-def _convert_diag(parsed: DiagTable, numbers: dict[int, str]) -> list[Measurement]:
-    """Tests of a device; of a check beforehand the row that names its address, and for all devices the other rows."""
-    rows: dict[MetricKey, Measurement] = {}
-    for item in parsed.readings:
-        level = _LEVELS.get(item.result)
-        if level is None:
-            continue
-        subject = item.subject.lower()
-        own = numbers.get(item.device) if item.device is not None else None
-        is_address = subject.count(":") == 2
-        named = [label for label in numbers.values() if not is_address or label.startswith(subject)]
-        labels = [own] if own else named
-        for label in labels:
-            component = item.name if is_address or not item.subject else f"{item.name} {item.subject}"
-            key = _key("diag", label, component)
-            known = rows.get(key)
-            if known is None or level < known.samples[0]:
-                note = f"{item.result}: {item.message}".strip(": ")
-                rows[key] = Measurement(key=key, unit=UNIT, samples=(level,), note=note)
-    return list(rows.values())
 
 
 def explain_no_smi(host: Host) -> str:

@@ -50,6 +50,8 @@ _CHECK_BYTES = 4 * MIB
 _ROWS = (("access", YES_NO), ("bandwidth", "GB/s"), ("peak_bandwidth", "GB/s"), ("latency", "us"))
 _START_S = 2.0
 _SWEEP_BYTES = 2 * _LARGEST  # 26 sizes, each copied once
+# What of the pairs of one distance goes first.
+_BANDWIDTH, _CHECK, _OTHER_CHECK, _CURVES, _TOGETHER = range(5)
 
 
 class _Planner:
@@ -69,8 +71,19 @@ class _Planner:
         self._iterations = count_iterations(scope)
         self._rate = min(estimate_copy_bytes_per_s(gpu) for gpu in gpus)
         self._parallel_bytes = min(_PARALLEL_BYTES, 1 << max(limit, MIB).bit_length() - 1)
-        self.jobs: list[Job] = []
+        # By distance and by what is worth more: both ways of a pair and whether its data arrives come before curves.
+        self._ranked: list[tuple[int, int, Job]] = []
+        self._rank = (0, 0)
         self.skips: list[Skip] = []
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, in the order of their worth."""
+        return tuple(job for _, _, job in sorted(self._ranked, key=lambda ranked: ranked[:2]))
+
+    def set_distance(self, distance: int) -> None:
+        """What is added from here on is about pairs so far apart."""
+        self._rank = (distance, 0)
 
     def add_refused(self, source: int, target: int) -> None:
         """A pair that the driver refuses: ze_peer is asked once whether it agrees; nothing else can apply."""
@@ -89,7 +102,9 @@ class _Planner:
         both_ways = source < target and self._scope.settings.get("both_ways", True)
         ways = [("uni", self._modes), *([("bi", self._modes)] if both_ways else [])]
         for direction, modes in ways:
+            self._rank = (self._rank[0], _CURVES if direction == "bi" else _BANDWIDTH)
             self._add_sweep(labels, source, target, direction, modes)
+            self._rank = (self._rank[0], _CURVES)
             for size in self._single:
                 self._add(
                     f"{TOOL} {direction} {size // MIB} MiB {labels[0]} {labels[1]}",
@@ -103,7 +118,8 @@ class _Planner:
                     for mode in modes:
                         key = self._bandwidth(labels, mode, direction, size).key
                         self.skips.append(Skip(key=key, unit="GB/s", reason=reason))
-        for mode in self._modes:  # a complaint does not say which mode it is about: each runs alone
+        for place, mode in enumerate(self._modes):  # a complaint does not say which mode it is about: each runs alone
+            self._rank = (self._rank[0], _CHECK if place == 0 else _OTHER_CHECK)
             key = make_key("p2p", "data", labels, mode=mode, path="peer")
             arguments = (*self._ends(source, target, "uni"), "-o", mode, "-v", "-z", str(_CHECK_BYTES))
             name = f"{TOOL} check {mode} {labels[0]} {labels[1]}"
@@ -137,6 +153,7 @@ class _Planner:
         count = len(self._gpus) // 2
         if count < 2:
             return
+        self._rank = (self._rank[0], _TOGETHER)
         pairs = ",".join(f"{2 * place}:{2 * place + 1}" for place in range(count))
         ends = [*range(0, 2 * count, 2), *range(1, 2 * count, 2)]
         labels = tuple(self._gpus[place].label for place in ends)
@@ -165,19 +182,18 @@ class _Planner:
 
     def _add(self, name: str, arguments: Sequence[str], promises: Sequence[Promise], estimate_s: float) -> None:
         repeat = () if self._iterations == ITERATIONS else ("-i", str(self._iterations))
-        self.jobs.append(
-            build_tool_job(
-                self._scope,
-                benchmark="ze_peer",
-                name=name,
-                found=self._found,
-                arguments=(*arguments, *repeat),
-                gpus=self._gpus,
-                promises=promises,
-                estimate_s=estimate_s,
-                env=UNCOMPRESSED,
-            )
+        job = build_tool_job(
+            self._scope,
+            benchmark="ze_peer",
+            name=name,
+            found=self._found,
+            arguments=(*arguments, *repeat),
+            gpus=self._gpus,
+            promises=promises,
+            estimate_s=estimate_s,
+            env=UNCOMPRESSED,
         )
+        self._ranked.append((*self._rank, job))
 
 
 def _operation(modes: Sequence[str]) -> tuple[str, ...]:
@@ -199,13 +215,14 @@ def plan(scope: Scope) -> Plan:
     planner = _Planner(scope, gpus, find_tool(scope.host, TOOL))
     # Neighbours first, so that what a suite's duration leaves out are distant pairs, and of no device all.
     for distance in range(1, len(gpus)):
+        planner.set_distance(distance)
         for source in range(len(gpus)):
             target = (source + distance) % len(gpus)
             add = planner.add_refused if (source, target) in refused else planner.add_pair
             add(source, target)
         if distance == 1 and not refused:
             planner.add_parallel()
-    return Plan(jobs=tuple(planner.jobs), skips=tuple(planner.skips))
+    return Plan(jobs=planner.jobs, skips=tuple(planner.skips))
 
 
 def parse(job: Job, ran: Ran) -> ParsedOutput:

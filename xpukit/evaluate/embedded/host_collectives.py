@@ -10,13 +10,14 @@ import msgspec
 from xpukit.core.measurement import Job, Method, Promise, Target
 from xpukit.evaluate.benchmark import Benchmark, Plan, Scope
 from xpukit.evaluate.embedded.collective_jobs import list_cases, parse_rank_output, read_settings
-from xpukit.evaluate.embedded.protocol import WORKER_MODULE, Request
+from xpukit.evaluate.embedded.protocol import WORKER_MODULE, Request, pack_request
 from xpukit.evaluate.embedded.ranks import UNITS, RankParams, key_of
 from xpukit.evaluate.limits import gather_specified_limits
 from xpukit.evaluate.reference import ReferenceBook
 from xpukit.evaluate.result import Evaluation
-from xpukit.evaluate.run import do_job, list_missing, merge_measurements, summarize_target
+from xpukit.evaluate.run import do_job, summarize_target
 from xpukit.evaluate.run_directory import RunDirectory
+from xpukit.evaluate.run_outcomes import list_missing, merge_measurements
 from xpukit.evaluate.run_plan import PlannedJob
 from xpukit.evaluate.verdict import judge_all, judge_run
 from xpukit.facts.suites import Suite
@@ -29,7 +30,8 @@ _START_S = 15.0
 
 class HostsPlan(msgspec.Struct, frozen=True, kw_only=True):
     """`hosts` by name, `ranks_per_host` on each; `mode`: cpu, p2p or usm; `kind`: collectives (oneCCL) or
-    mpi_collectives (mpi4py, host memory). `python` and `libraries` are paths on the hosts."""
+    mpi_collectives (mpi4py, host memory). `python` and `libraries` are paths on the hosts. `input_to_all`: whether the
+    launcher gives its input to every rank."""
 
     hosts: tuple[str, ...]
     ranks_per_host: int
@@ -39,6 +41,7 @@ class HostsPlan(msgspec.Struct, frozen=True, kw_only=True):
     libraries: str
     launcher: tuple[str, ...]
     environment: dict[str, str]
+    input_to_all: bool = True
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -86,15 +89,22 @@ def plan_hosts_job(plan: HostsPlan, suite: Suite, *, collectives: Sequence[str],
     folder = Path(plan.libraries)
     own = oneccl.build_environment(folder, plan.mode)
     device = _choose_device(plan)
+    request = msgspec.json.encode(Request(kind=plan.kind, targets=plan.targets, method=method, params=plain))
     return Job(
         benchmark="collectives",
         name=f"collectives-{len(plan.hosts)}hosts-{plan.ranks_per_host}ranks-{plan.mode}",
-        argv=(*plan.launcher, plan.python, "-m", WORKER_MODULE),
+        argv=(
+            *plan.launcher,
+            plan.python,
+            "-m",
+            WORKER_MODULE,
+            *(() if plan.input_to_all else (pack_request(request),)),
+        ),
         promises=promises,
         timeout_s=max(60.0, 3 * estimate_s),
         estimate_s=estimate_s,
         env={**mpi.build_environment(folder), "I_MPI_FABRICS": "shm:ofi", **own, **device, **plan.environment},
-        input=msgspec.json.encode(Request(kind=plan.kind, targets=plan.targets, method=method, params=plain)),
+        input=request if plan.input_to_all else b"",
         targets=tuple(target.label for target in plan.targets),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -127,3 +129,13 @@ def _explain_end(ran: Ran) -> str:
     if ran.failure:
         return f"the worker could not be started: {ran.failure}" + (f" ({last})" if last else "")
     return f"the worker failed (exit {ran.rc})" + (f": {last}" if last else "")
+
+
+def pack_request(request: bytes) -> str:
+    """The request as one word of a command line, for launchers that give their input to one rank only."""
+    return base64.b64encode(zlib.compress(request, 9)).decode()
+
+
+def unpack_request(word: str) -> bytes:
+    """What `pack_request` was given."""
+    return zlib.decompress(base64.b64decode(word))

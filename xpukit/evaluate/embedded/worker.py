@@ -1,4 +1,4 @@
-"""`python -m xpukit.evaluate.embedded.worker`: measures what the request on standard input asks for.
+"""`python -m xpukit.evaluate.embedded.worker`: measures what the request asks for: one word, or standard input.
 
 Each kind is a module in `kinds/` with `measure(request, emit) -> None`. Results go to the real standard output;
 what libraries print goes to standard error, so that it cannot garble them.
@@ -20,7 +20,7 @@ import msgspec
 from xpukit.core.errors import XpukitError
 from xpukit.core.json_document import BAD_JSON
 from xpukit.core.measurement import Measurement, MetricKey
-from xpukit.evaluate.embedded.protocol import Event, Request
+from xpukit.evaluate.embedded.protocol import Event, Request, unpack_request
 
 
 class Emitter:
@@ -81,7 +81,9 @@ def main() -> int:
     real_out = os.dup(1)
     os.dup2(2, 1)
     try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+        request = msgspec.json.decode(
+            unpack_request(sys.argv[1]) if len(sys.argv) > 1 else sys.stdin.buffer.read(), type=Request
+        )
         measure = load_kind(request.kind)
     except BAD_JSON as err:
         print(f"bad request: {err}", file=sys.stderr)

@@ -41,6 +41,7 @@ class TransferReading(msgspec.Struct, frozen=True, kw_only=True):
 
     `device` is None in a total and where the generation does not name it. A total's `bytes` and `gbps` are sums.
     `verified`: -v compared the data of this size (a mismatch ends the program, see problems); None: not compared.
+    `devices`: how many copy at once, as the run said beforehand (0: it did not).
     `form` "csv": bandwidth has 6, latency only 2 significant digits.
     """
 
@@ -53,6 +54,7 @@ class TransferReading(msgspec.Struct, frozen=True, kw_only=True):
     form: Form
     line: int
     verified: bool | None = None
+    devices: int = 0
 
 
 class TransferOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ _SECTIONS: dict[str, Direction] = {
     "BIDIRECTIONAL HOST-TO-DEVICE/DEVICE-TO-HOST BANDWIDTH AND LATENCY": "bidirectional",
 }
 _MARKS: dict[str, Direction] = {"Host->Device": "h2d", "Device->Host": "d2h", "Host<->Device": "bidirectional"}
-_RUNNING = re.compile(r"(?:\[Device ([0-9]{1,6})\] )?Running (?:H2D|D2H) with [0-9]+,[0-9]+.*")
+_RUNNING = re.compile(r"(?:\[Device ([0-9]{1,6})\] )?Running (H2D|D2H) with [0-9]+,[0-9]+.*")
 _ITERATIONS = re.compile(r"Iterations per transfer size = ([0-9]{1,9})")
 _MEASURED = r"\s*(?P<bytes>[0-9]{1,18})\]: +BW = *(?P<bw>\S+) GBPS +Latency = *(?P<latency>\S+) usec"
 _ROW = re.compile(rf"\s*\[(?:Device (?P<device>[0-9]{{1,6}})|(?P<total>Total)) {_MEASURED}")
@@ -97,6 +99,7 @@ class _Reader:
         self._iterations: int | None = None
         self._devices: list[int] = []
         self._is_new_run = True
+        self._begun: set[tuple[str, str]] = set()  # device and way of what this run said that it runs
         self._direction: Direction | None = None
         self._sections: list[tuple[int, str, int]] = []  # line, direction, readings before it
         self._in_block = False  # below a line 'Host->Device', before the rule that ends its rows
@@ -149,8 +152,11 @@ class _Reader:
         running = _RUNNING.fullmatch(text)
         iterations = _ITERATIONS.fullmatch(text)
         if running:
-            if self._is_new_run:
+            begun = (running[1] or "", running[2])
+            if self._is_new_run or begun in self._begun:  # said again: the run before ended early
                 self._devices, self._is_new_run, self._is_csv = [], False, False
+                self._begun = set()
+            self._begun.add(begun)
             if running[1] and int(running[1]) not in self._devices:
                 self._devices.append(int(running[1]))
                 self._groups.claim(int(running[1]))
@@ -209,7 +215,10 @@ class _Reader:
             self._broken = self._in_block
             return
         if not self._in_block:  # the old generations: one row per size
-            self._readings.append(reading)
+            if self._devices:
+                self._diary.note_unread(line, "no line above it says whose row this is")
+            else:
+                self._readings.append(reading)
             return
         self._rows.append(reading)
         if self._devices:
@@ -239,5 +248,5 @@ class _Reader:
             return None
         return TransferReading(
             direction=direction, is_total=False, device=None, bytes=int(size), gbps=gbps, latency_us=latency_us,
-            form=form, line=line.number, verified=self._verified,
+            form=form, line=line.number, verified=self._verified, devices=len(self._devices),
         )  # fmt: skip

@@ -46,7 +46,8 @@ class PeerReading(msgspec.Struct, frozen=True, kw_only=True):
 
     `scope`: "one" pair alone; "member" of a parallel run (`queue` where printed); "total" of a parallel run, whose
     `bytes` and bandwidth are sums over its members. `pairs` are those of --parallel_pair_targets. `bytes` is None
-    where the program prints no size. `unit` is "GB/s" (1e9) or "us".
+    where the program prints no size. `together`: of a parallel run, all pairs that ran at once. `unit` is "GB/s" (1e9)
+    or "us".
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class PeerReading(msgspec.Struct, frozen=True, kw_only=True):
     queue: int | None = None
     pairs: tuple[tuple[int, int], ...] = ()
     ipc: bool = False
+    together: str = ""
 
 
 class PeerOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,13 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     src: tuple[int, ...]
     dst: tuple[int, ...]
     pairs: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def together(self) -> str:
+        """All that run at once: '0:1,2:3', or '0:1+2' for one to several."""
+        if self.pairs:
+            return ",".join(f"{src}:{dst}" for src, dst in self.pairs)
+        return f"{'+'.join(map(str, self.src))}:{'+'.join(map(str, self.dst))}"
 
     def holds(self, src: int, dst: int) -> bool:
         if self.pairs:
@@ -219,12 +228,16 @@ class _Reader:
         is_single = not header.pairs and len(header.src) == len(header.dst) == 1
         scope: Scope = "member" if row["src"] else "one" if is_single else "total"
         if scope == "member":
-            self._member_bytes += size
+            # Of pairs the header says how many there are, whatever rows got lost.
+            self._member_bytes = size * len(header.pairs) if header.pairs else self._member_bytes + size
         elif self._member_bytes:
             # 3 x 512 KB is printed as 1 MB: the members above say how much it was.
             if count_bytes(self._member_bytes >> _shift(row["unit"]), row["unit"]) == size:
                 size = self._member_bytes
             self._member_bytes = 0
+        elif len(header.pairs) & (len(header.pairs) - 1):
+            self._diary.note_unread(line, "the rows of its pairs are missing, and the printed size is rounded")
+            return False
         value, reason = read_number(row["value"])
         if value is None:
             self._diary.note_unread(line, reason)
@@ -245,6 +258,7 @@ class _Reader:
                 queue=int(row["queue"]) if row["queue"] else None,
                 pairs=() if row["src"] else header.pairs,
                 ipc=self._ipc,
+                together="" if scope == "one" else header.together,
             )
         )
         return True

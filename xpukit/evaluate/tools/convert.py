@@ -70,19 +70,17 @@ def convert_ze_peer(parsed: PeerOutput, labels: Mapping[int, str]) -> tuple[Meas
     """
     pool = MeasurementPool()
     wrong = _find_wrong_rows(parsed)
-    for group in _group_members(parsed.readings):
-        pairs = _name_pairs(group[-1])
-        for reading in group:
-            detail = wrong.get(reading.line, "")
-            pool.add(
-                _peer_key(reading, labels, pairs),
-                reading.unit,
-                reading.value,
-                higher_is_better=reading.kind == "bandwidth",
-                verified=False if detail else None,
-                verify_detail=detail,
-                note="" if reading.bytes is not None else "the program does not print the size",
-            )
+    for reading in parsed.readings:
+        detail = wrong.get(reading.line, "")
+        pool.add(
+            _peer_key(reading, labels),
+            reading.unit,
+            reading.value,
+            higher_is_better=reading.kind == "bandwidth",
+            verified=False if detail else None,
+            verify_detail=detail,
+            note="" if reading.bytes is not None else "the program does not print the size",
+        )
     singles = [reading for reading in parsed.readings if reading.scope == "one" and reading.src != reading.dst]
     for pair in dict.fromkeys(_name_all(labels, (*reading.src, *reading.dst)) for reading in singles):
         pool.add(make_key("p2p", "access", pair), YES_NO, 1.0)
@@ -111,30 +109,7 @@ def _lines_meant(problem: Problem, lines: Sequence[int]) -> list[int]:
     return later[:1] or list(lines[-1:])
 
 
-def _group_members(readings: Sequence[PeerReading]) -> list[list[PeerReading]]:
-    """Each total of a parallel run with the members printed above it; all others alone."""
-    groups: list[list[PeerReading]] = []
-    members: list[PeerReading] = []
-    for reading in readings:
-        if reading.scope == "member":
-            members.append(reading)
-        elif reading.scope == "total":
-            groups.append([*members, reading])
-            members = []
-        else:
-            groups.append([reading])
-    if members:  # cut off before the total: the members still tell which pairs ran
-        groups.append(members)
-    return groups
-
-
-def _name_pairs(total: PeerReading) -> str:
-    if total.pairs:
-        return ",".join(f"{src}:{dst}" for src, dst in total.pairs)
-    return f"{'+'.join(map(str, total.src))}:{'+'.join(map(str, total.dst))}"
-
-
-def _peer_key(reading: PeerReading, labels: Mapping[int, str], pairs: str) -> MetricKey:
+def _peer_key(reading: PeerReading, labels: Mapping[int, str]) -> MetricKey:
     params: dict[str, Param] = {
         "mode": reading.operation,
         "direction": _DIRECTIONS[reading.direction],
@@ -147,7 +122,7 @@ def _peer_key(reading: PeerReading, labels: Mapping[int, str], pairs: str) -> Me
     metric: str = reading.kind
     if reading.scope != "one":
         metric = f"parallel_{reading.kind}"
-        params["pairs"] = pairs
+        params["pairs"] = reading.together
     return make_key("p2p", metric, _name_all(labels, (*reading.src, *reading.dst)), **params)
 
 
@@ -165,15 +140,16 @@ def convert_ze_bandwidth(
     pool = MeasurementPool()
     for group in _group_devices(parsed.readings):
         numbers = [reading.device or 0 for reading in group if not reading.is_total]
+        count = max(len(numbers), group[0].devices)
         for reading in group:
-            if reading.is_total and len(numbers) < 2:
-                continue  # of one device it says the same again
+            if reading.is_total and (len(numbers) < 2 or len(numbers) < count):
+                continue  # of one device it says the same again; of some that are missing here it says too much
             devices = numbers if reading.is_total else [reading.device or 0]
             direction = "bi" if reading.direction == "bidirectional" else reading.direction
             params: dict[str, Param] = {"direction": direction, "memory": "pinned", "bytes": reading.bytes}
             if host_node is not None:
                 params["host_node"] = host_node
-            together = "parallel_" if len(numbers) > 1 else ""
+            together = "parallel_" if count > 1 else ""
             names = _name_all(labels, devices)
             for metric, unit, value in (
                 ("bandwidth", "GB/s", reading.gbps),

@@ -16,14 +16,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 if __package__:
     from xpukit.host.fleet.own_cluster import Failed, OwnCluster
-else:  # as the program of a Python without xpukit: a file beside this one
+    from xpukit.host.fleet.ray_folders import hold_folder, sweep_folders
+else:  # as the program of a Python without xpukit: files beside this one
     from own_cluster import Failed, OwnCluster  # type: ignore[import-not-found, no-redef]
+    from ray_folders import hold_folder, sweep_folders  # type: ignore[import-not-found, no-redef]
 
 _TICK_S = 0.3
 _LOOK_S = 2.0
@@ -32,10 +35,15 @@ _GRACE_S = 45.0
 _NODE_SHARE = 0.6
 
 
+# Who holds it has the word; at the end it is not given back.
+_WORD = threading.RLock()
+
+
 def say(event: str, **content: Any) -> None:
     """One line, whole."""
-    sys.stdout.write(json.dumps({"event": event, **content}) + "\n")
-    sys.stdout.flush()
+    with _WORD:
+        sys.stdout.write(json.dumps({"event": event, **content}) + "\n")
+        sys.stdout.flush()
 
 
 def look_at_host(request: dict[str, Any], package: bytes) -> dict[str, Any]:
@@ -266,12 +274,37 @@ def _end(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
+def explain_refusal(err: BaseException | None) -> str:
+    """Why Ray did not take us in. Of a wrong token its last exception says only that there is no connection."""
+    first = str(err).splitlines()[0] if str(err) else type(err).__name__
+    while err is not None:
+        if "AuthenticationError" in f"{type(err).__name__} {err}":
+            return "it wants its token: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or ~/.ray/auth_token"
+        err = err.__cause__ or err.__context__
+    return first
+
+
+def end_without_head(own: OwnCluster, hosts: list[str], why: str) -> None:
+    """The head is gone: all that is not done is lost. Ray itself would wait for it for a minute, and then end us."""
+    _WORD.acquire()
+    for name in hosts:
+        say("lost", host=name, why=f"Ray's head on this machine ended: {why}")
+    own.stop()
+    say("done")
+    os._exit(0)
+
+
 def serve(request: dict[str, Any]) -> None:
     """Do the whole run. Raises Failed."""
+    if request["scratch"]:
+        hold_folder(Path(request["scratch"]))
+        for folder in sweep_folders(Path(request["scratch"])):
+            say("swept", folder=str(folder))
     own = OwnCluster(request) if not request["address"] else None
     try:
         if own is not None:
             own.start()
+            own.watch_head(lambda why: end_without_head(own, [host["name"] for host in request["hosts"]], why))
         try:
             import ray
         except ImportError as err:
@@ -282,7 +315,7 @@ def serve(request: dict[str, Any]) -> None:
                 log_to_driver=False, logging_level="ERROR", configure_logging=False, namespace="xpukit",
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, OSError) as err:
-            raise Failed(f"no Ray cluster at {request['address'] or 'the head'}: {str(err).splitlines()[0]}") from err
+            raise Failed(f"no Ray cluster at {request['address'] or 'the head'}: {explain_refusal(err)}") from err
         say("cluster", address=own.address if own else request["address"], ray=ray.__version__, own=own is not None)
         if request["list"]:
             alive = [node for node in ray.nodes() if node["Alive"]]

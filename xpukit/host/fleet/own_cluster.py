@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+if __package__:
+    from xpukit.host.fleet.ray_folders import MARKER, PREFIX
+else:
+    from ray_folders import MARKER, PREFIX  # type: ignore[import-not-found, no-redef]
 
 _JOIN_S = 150.0
 _STOP_S = 12.0
@@ -71,13 +81,20 @@ class Link:
 
 
 # The token comes first on standard input, so that it stands in no list of processes; the end of the input is the end.
-_JOIN = r"""
+_ON_THE_HOST = r"""
 read -r RAY_AUTH_TOKEN || exit 1
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="$2"
 set -- "$1" "$2" "$3" "$4" $SSH_CONNECTION
 export XPUKIT_FLEET_PART="$2 $4"
 ray= end= made= tries=3
-mkdir -m 700 "$RAY_TMPDIR" 2>/dev/null && made=1
+mkdir -m 700 "$RAY_TMPDIR" 2>/dev/null && made=1 && uname -n >"$RAY_TMPDIR/MARKER"
+# What a run left here that was killed: this user's, this machine's, and no process speaks of it any more.
+for old in "${RAY_TMPDIR%/*}"/PREFIX*; do
+  [ "$old" != "$RAY_TMPDIR" ] && [ -O "$old" ] && [ ! -L "$old" ] && [ -f "$old/MARKER" ] || continue
+  [ "$(cat "$old/MARKER")" = "$(uname -n)" ] && flock -n "$old/MARKER" true 2>/dev/null || continue
+  # Not as a word of grep: it would find itself.
+  printf '%s\n' "$old" | grep -qsF -f - /proc/[0-9]*/environ /proc/[0-9]*/cmdline || rm -rf "$old"
+done
 own=$(sed 's/.*) //' "/proc/$$/stat" | cut -d ' ' -f 4)
 # To all that was started here: some carry the variable in another session, Ray's agents write their names over it.
 signal_all() {
@@ -113,7 +130,22 @@ while [ -z "$end" ] && [ "$tries" -gt 0 ]; do
   [ $(($(date +%s) - began)) -lt 60 ] || break
 done
 exit "$code"
-""".replace("STORE", str(_STORE_BYTES))
+"""
+JOIN = _ON_THE_HOST.replace("STORE", str(_STORE_BYTES)).replace("MARKER", MARKER).replace("PREFIX", PREFIX)
+
+
+def check_token_is_known(since: str) -> None:
+    """Raises Failed where this Python's Ray would leave the token unread: anybody could run programs on the hosts."""
+    try:
+        version = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        raise Failed(f"{sys.executable} has no Ray") from None
+    numbers, wanted = ([int(one) for one in re.findall(r"\d+", text)[:3]] for text in (version, since))
+    if numbers < wanted:
+        raise Failed(
+            f"Ray {version} knows no token ({since} does): for the time of the run whoever reaches a port of it could"
+            " run programs on all hosts. Install a newer one here and there"
+        )
 
 
 def list_below(pid: int) -> list[int]:
@@ -140,9 +172,11 @@ class OwnCluster:
         self.folder = Path(request["scratch"])
         self.address = ""
         self._head: subprocess.Popen[bytes] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """The head. Raises Failed."""
+        check_token_is_known(self._request["token_since"])
         ray = self._request["ray"]
         own = self._request["head_address"] or self._find_own_address()
         with socket.socket() as probe:
@@ -165,11 +199,29 @@ class OwnCluster:
         until = time.monotonic() + _JOIN_S
         while True:
             if self._head.poll() is not None or time.monotonic() > until:
-                lines = (self.folder / "head.log").read_text(errors="replace").strip().splitlines()
-                raise Failed(f"Ray's head does not start: {(lines or ['no word'])[-1][:300]}")
+                raise Failed(f"Ray's head does not start: {self._read_head_log()}")
             with contextlib.suppress(OSError), socket.create_connection((own, port), timeout=1):
                 return
             time.sleep(_TICK_S)
+
+    def watch_head(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called, in a thread, with the head's last words where it ends before `stop`."""
+        head = self._head
+        assert head is not None
+
+        def watch() -> None:
+            while head.poll() is None:
+                time.sleep(_TICK_S)
+            if not self._stopping:
+                tell(self._read_head_log())
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def _read_head_log(self) -> str:
+        lines = (self.folder / "head.log").read_text(errors="replace").strip().splitlines()
+        # Which of its processes ended is said before the last line.
+        ended = [line.strip() for line in lines if "exit code" in line]
+        return (ended or lines or ["no word"])[-1][:300]
 
     def _find_own_address(self) -> str:
         """The address from which the first host is reached."""
@@ -189,7 +241,7 @@ class OwnCluster:
     def join(self, host: dict[str, Any]) -> None:
         """Begin to bring a host in."""
         resources = json.dumps({host["resource"]: 1})
-        words = ["sh", "-c", _JOIN, "xpukit", self._request["remote_ray"], str(self.folder), self.address, resources]
+        words = ["sh", "-c", JOIN, "xpukit", self._request["remote_ray"], str(self.folder), self.address, resources]
         argv = [*self._request["ssh"], "-T", host["ssh"], shlex.join(words)]
         self._links[host["name"]] = Link(host, argv, self._token)
 
@@ -213,6 +265,7 @@ class OwnCluster:
 
     def stop(self) -> None:
         """End all that was started, here and there."""
+        self._stopping = True
         for name in list(self._links):
             self.leave(name)
         until = time.monotonic() + _STOP_S

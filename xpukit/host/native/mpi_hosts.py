@@ -27,9 +27,14 @@ def build_hosts_launcher(
     """
     return (
         mpiexec, "-launcher", "ssh", *(("-iface", interface) if interface else ()), "-hosts", ",".join(hosts),
-        "-ppn", str(ranks_per_host), *(("-s", "all") if flavour == "intel" else ()),
+        "-ppn", str(ranks_per_host), *(("-s", "all") if gives_input_to_all(flavour) else ()),
         "-n", str(len(hosts) * ranks_per_host),
     )  # fmt: skip
+
+
+def gives_input_to_all(flavour: Flavour) -> bool:
+    """Whether every rank can be given the input; MPICH's Hydra (4.0 tried) gives it to rank 0, the others wait."""
+    return flavour == "intel"
 
 
 def build_hosts_environment(ssh: Sequence[str]) -> dict[str, str]:

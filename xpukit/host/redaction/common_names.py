@@ -147,6 +147,22 @@ _WORDS = frozenset(
         """
     )
 )
+# Constants of specifications: they name a kind of thing, never a thing. Some are part of file names that are read.
+# UEFI 2.10: variables of firmware (3.3), the databases of Secure Boot (32.6.1), shim's own. Types of partitions: EFI,
+# Microsoft data and reserved, BIOS boot, Linux data, swap, LVM, RAID, home, root x86-64 (UEFI 2.10, 5.3.3; Discoverable
+# Partitions Specification). _OSC of a platform (ACPI 6.5, 6.2.12.2) and of PCI host bridges (PCI Firmware 3.3, 4.5.1).
+_PUBLIC_UUIDS = frozenset(
+    _split(
+        """
+    8be4df61-93ca-11d2-aa0d-00e098032b8c d719b2cb-3d3a-4596-a3bc-dad00e67656f 605dab50-e046-4300-abb6-3dd810dd8b23
+    c12a7328-f81f-11d2-ba4b-00a0c93ec93b ebd0a0a2-b9e5-4433-87c0-68b6b72699c7 e3c9e316-0b5c-4db8-817d-f92df00215ae
+    21686148-6449-6e6f-744e-656564454649 0fc63daf-8483-4772-8e79-3d69d8477de4 0657fd6d-a4ab-43c4-84e5-0933c84b4f4f
+    e6d6d379-f507-44c2-a23c-238f2a3df928 a19d880f-05fc-4d3b-a006-743f0f84911e 933ac7e1-2eb4-4f13-b844-0e14e2aef915
+    4f68bce3-e8cd-4db1-96e7-fbcaf984b709
+    0811b06e-4a27-44f9-8d60-3cbbc22e7b48 33db4d5b-1ff7-401c-9657-7441c03dd766
+        """
+    )
+)
 _STAND_IN = re.compile(r"(?i)(?:host|user|domain|ssid|mail)-\d+(?:\.example)?|SN\d+")
 # node1, gpu-02, b60, a770, x86, ens3f0np0 are places, models and interfaces.
 _NUMBERED = re.compile(r"(?P<base>[a-z][a-z\-_]*?)[\-_.]?\d{1,6}[a-z]?")
@@ -162,6 +178,11 @@ _GENERIC_DOMAINS = frozenset(
 def is_stand_in(name: str) -> bool:
     """Whether it is a pseudonym of ours."""
     return bool(_STAND_IN.fullmatch(name))
+
+
+def is_public_uuid(text: str) -> bool:
+    """Whether a UUID is a constant of a specification, which says nothing about a machine."""
+    return text.lower() in _PUBLIC_UUIDS
 
 
 def is_common(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from xpukit.host.redaction.common_names import is_public_uuid
 from xpukit.host.redaction.rule import MARK, Rule, Scene, build_name_rule, replace_group
 from xpukit.host.redaction.stand_ins import render_hex, render_serial, render_uuid, render_volume
 
@@ -46,7 +47,9 @@ def is_intel_gpu_uuid(text: str) -> bool:
 
 def _is_private_uuid(text: str) -> bool:
     digits = text.replace("-", "").lower()
-    return len(set(digits)) > 1 and not is_intel_gpu_uuid(text) and not digits.startswith("cafe00000000400080")
+    if is_public_uuid(text) or is_intel_gpu_uuid(text):
+        return False
+    return len(set(digits)) > 1 and not digits.startswith("cafe00000000400080")
 
 
 def _spell_uuid(text: str) -> str:
@@ -147,6 +150,17 @@ RULES: tuple[Rule, ...] = (
         hints=("sn", "s/n"),
         probe=re.compile(r"[sS]/?[nN](?=[ \t:=|#(\"'\\])"),
         apply=_replace_serials,
+    ),
+    build_name_rule(
+        "serial",
+        "serial numbers and asset tags",
+        # lsusb; of a host controller it is the PCI address.
+        r"iSerial +\d+ +(?P<s>[A-Za-z0-9._\-]{4,62})(?!\S)",
+        kind="serial",
+        render=render_serial,
+        hints=("iserial",),
+        check=is_serial,
+        learn=True,
     ),
     build_name_rule(
         "serial",

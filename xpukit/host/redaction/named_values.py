@@ -171,6 +171,9 @@ def _find_value(text: str, begin: int, name: str, separator: re.Match[str]) -> l
             return [(position, end)]
     if assign and _LINE_START.search(text[max(0, begin - 24) : begin]) and not is_flag:
         whole = _TO_LINE_END.match(text, position)
+        # api_key=None, port=8000: a list of settings, of which this one is not set.
+        if whole is not None and _WORTHLESS.fullmatch(whole.group().partition(", ")[0]):
+            return []
         if whole is not None and not opener:
             return [_trim(text, position, whole.end())]
         if whole is not None and opener in ("\n", "\0", " ", "\t") and ("=" in assign or ":" in assign):

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from xpukit.host.redaction.common_names import is_common, is_distinct, is_stand_in
+from xpukit.host.redaction.lazy_pattern import LazyPattern
 from xpukit.host.redaction.pseudonyms import Render
 from xpukit.host.redaction.rule import MARK, Rule, Scene, replace_group
 from xpukit.host.redaction.stand_ins import render_domain, render_host, render_serial, render_user
@@ -63,7 +64,7 @@ def compile_name(name: str) -> re.Pattern[str]:
 
 
 def _build_host_rule(name: str, what: str, pattern: str, hints: tuple[str, ...], probe: str = "") -> Rule:
-    compiled = re.compile(pattern)
+    lazy = LazyPattern(pattern)
 
     def apply(text: str, scene: Scene) -> str:
         # A journal has its host's name on each of a million lines.
@@ -86,14 +87,14 @@ def _build_host_rule(name: str, what: str, pattern: str, hints: tuple[str, ...],
                 shown_before[found] = shown
             return replace_group(match, "s", shown)
 
-        return compiled.sub(replace, text)
+        return lazy.compiled.sub(replace, text)
 
     quick = re.compile(probe) if probe else None
     return Rule(name=name, removes="name", what=what, hints=hints, apply=apply, probe=quick)
 
 
 def _build_user_rule(name: str, what: str, pattern: str, hints: tuple[str, ...], probe: str = "") -> Rule:
-    compiled = re.compile(pattern)
+    lazy = LazyPattern(pattern)
 
     def apply(text: str, scene: Scene) -> str:
         def replace(match: re.Match[str]) -> str:
@@ -105,13 +106,14 @@ def _build_user_rule(name: str, what: str, pattern: str, hints: tuple[str, ...],
                 scene.learn("user", found)
             return replace_group(match, "s", pseudonym)
 
-        return compiled.sub(replace, text)
+        return lazy.compiled.sub(replace, text)
 
     quick = re.compile(probe) if probe else None
     return Rule(name=name, removes="name", what=what, hints=hints, apply=apply, probe=quick)
 
 
-_USER = r"[A-Za-z_][A-Za-z0-9_.\-]{0,31}"
+# Letters of any alphabet: accounts of directories have them.
+_USER = r"[^\W\d][\w.\-]{0,31}"
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _USERS, _HOSTS = "names of users and their home directories", "names of this host and of others"
 _USER_HINTS = ("user=", 'user"', "user'", "user:", "user =", "user :", "user\\", "username", "user_name", "logname",
@@ -167,16 +169,18 @@ RULES: tuple[Rule, ...] = (
     _build_host_rule(
         "host-name",
         _HOSTS,
-        rf"(?m)^[ \t]*(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|(?!::)[0-9a-fA-F]{{1,4}}:[0-9a-fA-F:]+)[ \t]+(?P<s>(?=[A-Za-"
-        rf"z]|\d+\w*[A-Za-z\-]){_FQDN}(?:[ \t]+{_FQDN})*)[ \t]*(?:#.*)?$",
+        rf"(?m)^[ \t]*(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|(?!::)(?=[0-9a-fA-F:]*::|(?:[0-9a-fA-F]{{1,4}}:){{7}})"
+        rf"[0-9a-fA-F]{{1,4}}:[0-9a-fA-F:]+)[ \t]+(?P<s>(?=[A-Za-z]|\d+\w*[A-Za-z\-]){_FQDN}(?:[ \t]+{_FQDN})*)"
+        r"[ \t]*(?:#.*)?$",
         (".", ":"),
     ),
     _build_host_rule(
         "host-name",
         _HOSTS,
         rf"(?<![A-Za-z0-9])(?i:(?:static |transient |pretty )?host ?name|HOSTNAME|nodename"
-        rf"|computer ?name|MASTER_ADDR|sssd_domain)\\*[\"']?\s*[=:]\s*\\*[\"']?(?P<s>{_FQDN})(?![A-Za-z0-9_/\(])",
-        ("host", "nodename", "computer", "master_addr"),
+        rf"|computer ?name|sys ?name|MASTER_ADDR|sssd_domain)\\*[\"']?\s*[=:]\s*\\*[\"']?(?P<s>{_FQDN})"
+        r"(?![A-Za-z0-9_/\(])",
+        ("host", "nodename", "computer", "sysname", "sys name", "master_addr"),
     ),
     _build_host_rule(
         "host-name",

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 _BEFORE = 256
 _BEHIND = 512
 # Below this, cutting a text up costs more than it saves.
-_SHORT = 2048
+SHORT_CHARS = 2048
 _SAME_DIGIT = str.maketrans("123456789", "000000000")
 
 Spans = list[tuple[int, int]]
@@ -36,7 +36,7 @@ class Text:
     @cached_property
     def _words(self) -> str:
         """Each different word once, all digits alike: a tenth of a log. A hint that is not here is not in the text."""
-        if len(self.text) < _SHORT:
+        if len(self.text) < SHORT_CHARS:
             return ""
         return "\n".join(set(self.low.translate(_SAME_DIGIT).split()))
 
@@ -44,7 +44,7 @@ class Text:
         """Whether a lower-case text stands in it."""
         known = self._holds.get(hint)
         if known is None:
-            if len(self.text) >= _SHORT and not all(piece in self._words for piece in _split_hint(hint)):
+            if len(self.text) >= SHORT_CHARS and not all(piece in self._words for piece in _split_hint(hint)):
                 known = False
             else:
                 known = hint in self.low
@@ -62,12 +62,12 @@ def find_spans(given: Text, hints: tuple[str, ...], probe: re.Pattern[str] | Non
     if probe is not None:
         if hints and not any(given.holds(hint) for hint in hints):
             return []
-        if size < _SHORT:
+        if size < SHORT_CHARS:
             return [(0, size)] if probe.search(text) is not None else []
         return _merge(text, (match.start() for match in probe.finditer(text)))
     if not hints:
         return [(0, size)]
-    if size < _SHORT:
+    if size < SHORT_CHARS:
         # Most texts are a word or a line, and there are thousands: looking is cheaper than remembering.
         low = given.low
         for hint in hints:

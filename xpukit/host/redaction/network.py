@@ -183,11 +183,11 @@ RULES: tuple[Rule, ...] = (
     build_name_rule(
         "mac",
         "MAC and InfiniBand addresses",
-        r"(?<![0-9A-Za-z])(?:enx|wlx|wwx|MAC[\"' ]?[=:] ?[\"']?|mac_?addr(?:ess)?[\"' ]*[=:] ?[\"']?)(?P<s>[0-9A-F"
-        r"a-f]{12})(?![0-9A-Za-z])",
+        r"(?<![0-9A-Za-z])(?:enx|wlx|wwx|MAC[\"' ]?[=:] ?[\"']?|mac_?addr(?:ess)?[\"' ]*[=:] ?[\"']?"
+        r"|(?i:hw_?addr|lladdr|ether)[ =:]{1,3})(?P<s>[0-9A-Fa-f]{12})(?![0-9A-Za-z])",
         kind="mac",
         render=render_hex,
-        hints=("enx", "wlx", "wwx", "mac"),
+        hints=("enx", "wlx", "wwx", "mac", "hwaddr", "hw_addr", "lladdr", "ether"),
         check=is_mac,
         canonical=spell_mac,
     ),

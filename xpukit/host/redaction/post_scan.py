@@ -22,6 +22,7 @@ from xpukit.core.json_document import BAD_JSON
 from xpukit.host.answers import IdentityAnswer
 from xpukit.host.recording_format import ANSWERS, read_archive
 from xpukit.host.redaction.common_names import is_distinct
+from xpukit.host.redaction.lazy_pattern import LazyPattern
 from xpukit.host.redaction.near import Text, find_spans
 from xpukit.host.redaction.scan_hidden import (
     find_base64_texts,
@@ -30,6 +31,7 @@ from xpukit.host.redaction.scan_hidden import (
     has_vpd_serial,
     is_login,
 )
+from xpukit.host.redaction.scan_rule import ScanRule
 from xpukit.host.redaction.scan_rules import SCAN_RULES, is_secret_setting
 
 _AROUND = 200
@@ -72,7 +74,7 @@ def _read_members(path: Path) -> Mapping[str, bytes]:
 
 def _list_literals(
     identity: IdentityAnswer, literals: Collection[str], environment: Mapping[str, str]
-) -> dict[str, re.Pattern[str]]:
+) -> dict[str, LazyPattern]:
     """What this host is known to hold: text (lower case) -> the pattern that finds it alone."""
     words: dict[str, str] = {word: "replaced-text" for word in literals if len(word) >= 6}
     for name in (identity.hostname, identity.hostname.partition(".")[0], identity.username):
@@ -80,7 +82,7 @@ def _list_literals(
             words[name] = "identity"
     words.update(dict.fromkeys(list_environment_secrets(environment), "environment"))
     return {
-        f"{rule}\0{word.lower()}": re.compile(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", re.IGNORECASE)
+        f"{rule}\0{word.lower()}": LazyPattern(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", re.IGNORECASE)
         for word, rule in words.items()
     }
 
@@ -113,8 +115,17 @@ def _is_random(value: str, bits: float) -> bool:
 class _Wanted(NamedTuple):
     """What is looked for as it stands: "rule, NUL, text" -> pattern; `leaves` as in `scan_bundle`."""
 
-    literals: Mapping[str, re.Pattern[str]]
+    literals: Mapping[str, LazyPattern]
     leaves: Callable[[str], bool]
+    rules: tuple[ScanRule, ...] = SCAN_RULES
+
+    def narrow(self, texts: Collection[str]) -> _Wanted:
+        """Only what can be in one of these texts: there are hundreds of them, and most rules fit none."""
+        all_of_it = Text("\n".join(texts))
+        return self._replace(
+            literals={key: found for key, found in self.literals.items() if all_of_it.holds(key.partition("\0")[2])},
+            rules=tuple(rule for rule in self.rules if not rule.hints or any(map(all_of_it.holds, rule.hints))),
+        )
 
 
 def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
@@ -122,17 +133,21 @@ def _scan_member(name: str, content: bytes, wanted: _Wanted) -> Iterator[Leak]:
     if not name.endswith((".json", ".jsonl")):
         yield from _find_lines(name, text, wanted)
         return
+    flat: dict[int, str] = {}
     for number, line in enumerate(text.split("\n") if name.endswith(".jsonl") else [text], 1):
         try:
             document = msgspec.json.decode(line.encode("utf-8", "surrogateescape"))
         except BAD_JSON:
             yield from _find_lines(name, line, wanted, number - 1)
             continue
-        yield from _find(name, number if name.endswith(".jsonl") else 1, _flatten(document, name == ANSWERS), wanted)
+        flat[number] = _flatten(document, name == ANSWERS)
         if name == ANSWERS and _has_device_serial(_take_bytes(document)):
             yield Leak(file=name, line=number, rule="pci-serial")
         if not name.endswith(".jsonl"):
             yield from _find_lines(name, line, wanted)
+    possible = wanted.narrow([said.replace("\0", "\n") for said in flat.values()])
+    for number, said in flat.items():
+        yield from _find(name, number, said, wanted, possible)
 
 
 def _find_lines(name: str, text: str, wanted: _Wanted, before: int = 0) -> Iterator[Leak]:
@@ -141,8 +156,9 @@ def _find_lines(name: str, text: str, wanted: _Wanted, before: int = 0) -> Itera
     yield from (Leak(file=name, line=before + 1, rule=rule) for rule in _match_hidden(text, wanted))
 
 
-def _find(name: str, line: int, text: str, wanted: _Wanted) -> Iterator[Leak]:
-    for rule, _ in _match(text.replace("\0", "\n"), wanted):
+def _find(name: str, line: int, text: str, wanted: _Wanted, possible: _Wanted | None = None) -> Iterator[Leak]:
+    """`possible`: what of `wanted` can stand in it as it is; what is hidden in it may be anything."""
+    for rule, _ in _match(text.replace("\0", "\n"), possible or wanted):
         yield Leak(file=name, line=line, rule=rule)
     yield from (Leak(file=name, line=line, rule=rule) for rule in _match_hidden(text, wanted))
 
@@ -153,14 +169,14 @@ def _match(text: str, wanted: _Wanted) -> Iterator[tuple[str, int]]:
         rule, _, word = key.partition("\0")
         if not given.holds(word):
             continue
-        for found in pattern.finditer(text):
+        for found in pattern.compiled.finditer(text):
             around = text[max(0, found.start() - _AROUND) : found.end() + _AROUND]
             if rule != "replaced-text" or not wanted.leaves(around):
                 yield rule, found.start()
                 break
-    for scan_rule in SCAN_RULES:
+    for scan_rule in wanted.rules:
         for begin, end in find_spans(given, scan_rule.hints):
-            for match in scan_rule.pattern.finditer(text, begin, end):
+            for match in scan_rule.pattern.compiled.finditer(text, begin, end):
                 if scan_rule.is_leak(match):
                     yield scan_rule.name, match.start()
 

@@ -17,6 +17,7 @@ from xpukit.host.redaction import (
     names,
     network,
     other_spellings,
+    parted_values,
     tables,
     tokens,
 )
@@ -25,10 +26,11 @@ from xpukit.host.redaction.common_names import (
     is_distinct,
     is_distinct_domain,
     is_distinct_serial,
+    is_public_uuid,
     is_word,
 )
 from xpukit.host.redaction.learned import LearnedSecrets
-from xpukit.host.redaction.near import Text
+from xpukit.host.redaction.near import SHORT_CHARS, Text
 from xpukit.host.redaction.pseudonyms import PseudonymMap, Render
 from xpukit.host.redaction.report import RedactionReport, RuleKind
 from xpukit.host.redaction.rule import MARK, Rule
@@ -39,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     *tokens.RULES,
     *headers.RULES,
     *named_values.RULES,
+    *parted_values.RULES,
     *encoded.RULES,
     *hardware_dumps.RULES,
     *tables.RULES,
@@ -90,7 +93,7 @@ class Redactor:
         self.label = ""
         self._about = ""
         self._without = without
-        self._rules = tuple(rule for rule in RULES if rule.name not in without)
+        self._hinted = tuple((rule, rule.hints) for rule in RULES if rule.name not in without)
         self._secrets = LearnedSecrets()
         self._names: dict[str, set[str]] = {kind: set() for kind in names.RENDER}
         self._counts: Counter[str] = Counter()
@@ -121,10 +124,19 @@ class Redactor:
         if self._shorts and len(text) <= _REMEMBERED_CHARS:
             text = "\0".join(self._shorts.get(word, word) for word in text.split("\0"))
         given, seen = text, Text(text)
-        for rule in self._rules:
+        low = seen.low if len(text) < SHORT_CHARS else None
+        for rule, hints in self._hinted:
+            if low is not None and hints:
+                # What `rule.run` would find out as well: there are thousands of short texts, and a hundred rules.
+                for hint in hints:
+                    if hint in low:
+                        break
+                else:
+                    continue
             changed = rule.run(seen, self)
             if changed is not text:
                 text, seen = changed, Text(changed)
+                low = seen.low if len(text) < SHORT_CHARS else None
         text = self._remove_learned(text)
         if text == given and len(text) <= _REMEMBERED_CHARS and not self.label:
             self._harmless.add(text)
@@ -149,7 +161,8 @@ class Redactor:
             if kind in names.RENDER or kind == "ipv4-net":
                 continue
             for name, pseudonym in known.items():
-                if len(name) >= 8 and not name.isdigit() and name in text:
+                # Maps of older versions hold constants of specifications too.
+                if len(name) >= 8 and not name.isdigit() and name in text and not is_public_uuid(name):
                     pattern = rf"(?<![A-Za-z0-9.:]){re.escape(name)}(?![A-Za-z0-9:]|[.]\d)"
                     text = re.sub(pattern, lambda _match, pseudonym=pseudonym: pseudonym, text)  # type: ignore[misc]
         return text
@@ -185,15 +198,17 @@ class Redactor:
             for rule, count in counts.items():
                 shown[rule] = shown.get(rule, 0) + count
         self._is_counting = counting
-        counted = {name: self._counts[name] for name in kinds}
+        # Only of rules that replaced something: two hundred that did not were more than all the rest of it.
+        counted = {name: self._counts[name] for name in kinds if self._counts[name]}
         return RedactionReport(
             map_id=self.map.id,
-            secrets=sum(counted[name] for name, rule in kinds.items() if rule.removes == "secret"),
-            names=sum(counted[name] for name, rule in kinds.items() if rule.removes == "name"),
+            secrets=sum(count for name, count in counted.items() if kinds[name].removes == "secret"),
+            names=sum(count for name, count in counted.items() if kinds[name].removes == "name"),
             rules=counted,
             kinds={
                 name: RuleKind(removes=rule.removes, what=rule.what, off=name in self._without)
                 for name, rule in kinds.items()
+                if name in counted or name in self._without
             },
             files={label: dict(sorted(counts.items())) for label, counts in sorted(files.items())},
             switched_off=tuple(sorted(self._without & set(kinds))),
@@ -220,7 +235,7 @@ class Redactor:
             name
             for kind, known in self.map.names.items()
             for name in known
-            if not name.isalpha() and not name.isdigit() and is_literal(kind, name)
+            if not (name.isalpha() or name.isdigit() or is_public_uuid(name)) and is_literal(kind, name)
         }
         return frozenset(found - set(self.map.names.get("ipv4-net", {})) | set(self._secrets.by_text))
 

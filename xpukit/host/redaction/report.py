@@ -16,7 +16,8 @@ class RuleKind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedactionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`rules`: rule -> how often; `files`: question (scrubbed) -> rule -> how often; `map_id` names the map that can
+    """`rules`: rule -> how often (those that replaced nothing are left out); `kinds`: what these and those that were
+    switched off are for; `files`: question (scrubbed) -> rule -> how often; `map_id` names the map that can
     put names back. A text written twice (into the answers and a summary) is counted twice."""
 
     schema: str = SCHEMA

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from xpukit.host.redaction.lazy_pattern import LazyPattern
 from xpukit.host.redaction.near import Text, find_spans
 from xpukit.host.redaction.pseudonyms import Render
 
@@ -84,7 +85,7 @@ def build_secret_rule(
     probe: re.Pattern[str] | None = None,
 ) -> Rule:
     """A rule that hides group `s` of each match (that passes `check`)."""
-    compiled = re.compile(pattern)
+    lazy = LazyPattern(pattern)
 
     def apply(text: str, scene: Scene) -> str:
         def replace(match: re.Match[str]) -> str:
@@ -93,7 +94,7 @@ def build_secret_rule(
                 return match.group()
             return replace_group(match, "s", scene.hide(name, secret))
 
-        return compiled.sub(replace, text)
+        return lazy.compiled.sub(replace, text)
 
     return Rule(name=name, removes="secret", what=what, hints=hints, apply=apply, whole=whole, probe=probe)
 
@@ -112,7 +113,7 @@ def build_name_rule(
     probe: str = "",
 ) -> Rule:
     """A rule that puts a pseudonym in the place of group `s` of each match (that passes `check`)."""
-    compiled = re.compile(pattern)
+    lazy = LazyPattern(pattern)
 
     def apply(text: str, scene: Scene) -> str:
         def replace(match: re.Match[str]) -> str:
@@ -124,7 +125,7 @@ def build_name_rule(
                 scene.learn(kind, found)
             return replace_group(match, "s", pseudonym)
 
-        return compiled.sub(replace, text)
+        return lazy.compiled.sub(replace, text)
 
     return Rule(name=name, removes="name", what=what, hints=hints, apply=apply, probe=_compile_probe(probe))
 

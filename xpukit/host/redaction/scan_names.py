@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 # What is no name and no serial number is decided in one place: an alarm about "root" would cost the bundle.
-from xpukit.host.redaction.common_names import is_common, is_stand_in
+from xpukit.host.redaction.common_names import is_common, is_public_uuid, is_stand_in
 from xpukit.host.redaction.identifiers import is_serial
 from xpukit.host.redaction.names import is_public_domain
 from xpukit.host.redaction.network import NO_MAIL_ENDING
@@ -67,7 +67,12 @@ def _is_real_uuid(match: re.Match[str]) -> bool:
     gpu = (digits.startswith("8680") and digits[22:30] == "0" * 8) or (
         digits.endswith("8086") and digits[2:10] == "0" * 8
     )
-    return not digits.startswith("cafe000000004000") and len(set(digits)) > 1 and not gpu
+    return (
+        not digits.startswith("cafe000000004000")
+        and len(set(digits)) > 1
+        and not gpu
+        and not is_public_uuid(match["v"])
+    )
 
 
 def _is_real_serial(match: re.Match[str]) -> bool:
@@ -161,6 +166,12 @@ NAME_RULES: tuple[ScanRule, ...] = (
     ),
     build_scan_rule("serial", r"Device Serial Number (?P<v>[0-9a-fA-F\-]{23})", _is_real_serial, "device serial"),
     build_scan_rule("home", r"(?<![\w.])/(?:home|Users)/(?P<v>[A-Za-z][\w.\-]*\w)", _is_real_user, "/home/", "/users/"),
+    build_scan_rule("home", r"(?<![\w.])/(?:home|Users)/[\w.\-]*(?P<v>[^\x00-\x7f\s])", always, "/home/", "/users/"),
+    build_scan_rule("serial", r"iSerial +\d+ +(?P<v>[A-Za-z0-9._\-]{4,})(?!\S)", _is_real_serial, "iserial"),
+    build_scan_rule("host", rf"(?i:SysName): *{_FQDN}(?=\s|$)", _is_real_host, "sysname"),
+    build_scan_rule(
+        "mac", r"(?i)\b(?:hw_?addr|lladdr|ether)[ :=]+(?P<v>[0-9a-f]{12})\b", _is_real_mac, "addr", "ether"
+    ),
     build_scan_rule(
         "user", r"(?<![\w])(?:USER|LOGNAME|SUDO_USER)=(?P<v>[A-Za-z]\w{2,})", _is_real_user, "user=", "logname="
     ),

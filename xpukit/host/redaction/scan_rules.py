@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from xpukit.host.redaction.scan_names import NAME_RULES
+from xpukit.host.redaction.scan_parted import PARTED_RULES
 from xpukit.host.redaction.scan_rule import ScanRule
 from xpukit.host.redaction.scan_secrets import SECRET_RULES
 
@@ -21,4 +22,4 @@ def is_secret_setting(name: str) -> bool:
     return bool(_SETTING.fullmatch(name)) and not re.search(r"(?i)public|primary|(?:eos|bos|pad|unk)_token", name)
 
 
-SCAN_RULES: tuple[ScanRule, ...] = (*SECRET_RULES, *NAME_RULES)
+SCAN_RULES: tuple[ScanRule, ...] = (*SECRET_RULES, *PARTED_RULES, *NAME_RULES)

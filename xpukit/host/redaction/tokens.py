@@ -41,6 +41,7 @@ _FORMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ),
     ("github-token", "GitHub token", r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}", ("gh", "github_pat_")),
     ("gitlab-token", "GitLab token", r"gl(?:pat|dt|rt|ptt|cbt|oas|soat)-[A-Za-z0-9_\-.]{16,}", ("gl",)),
+    ("gitlab-token", "GitLab token", r"GR1348941[A-Za-z0-9_\-]{16,}", ("gr1348941",)),
     ("slack-token", "Slack token or hook", r"xox[a-z]-[A-Za-z0-9\-]{10,}|xapp-[A-Za-z0-9\-]{10,}", ("xox", "xapp-")),
     (
         "google-key",
@@ -121,6 +122,13 @@ RULES: tuple[Rule, ...] = (
         "token of another service",
         r"(?<![A-Za-z0-9_~.\-])(?P<s>[A-Za-z0-9_~.\-]{3}\dQ~[A-Za-z0-9_~.\-]{31,34})(?![A-Za-z0-9_~\-])",
         hints=("q~",),
+    ),
+    build_secret_rule(
+        "telegram-token",
+        "bot token",
+        # As the address of its server has it.
+        r"(?<![A-Za-z0-9])bot(?P<s>\d{8,10}:AA[A-Za-z0-9_\-]{32,})",
+        hints=(":aa",),
     ),
     build_secret_rule(
         "web-hook",

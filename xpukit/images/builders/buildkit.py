@@ -16,6 +16,7 @@ from xpukit.images.build import BuildEvent, Rendered
 from xpukit.images.builders.choose import Builder
 from xpukit.images.builders.context import name_context, write_context
 from xpukit.images.builders.labels import list_missing_labels
+from xpukit.images.builders.mask import make_mask
 from xpukit.images.builders.parse import BuildKitParser, BuildSummary
 
 # Stands for the temporary directories in a command that is only shown.
@@ -87,12 +88,16 @@ def plan_command(
 
 
 def list_proxies(host: Host) -> dict[str, str]:
-    """Proxy settings of this environment, which are build arguments that Docker keeps out of the image."""
+    """Proxy settings of this environment, which are build arguments that Docker keeps out of the image.
+
+    In both spellings: apt and curl read HTTP_PROXY only as http_proxy, other programs only in capitals.
+    """
     found = {}
-    for name in (*PROXY_NAMES, *(name.lower() for name in PROXY_NAMES)):
-        value = host.env(name).value
-        if value:
-            found[name] = value
+    for name in PROXY_NAMES:
+        upper, lower = host.env(name).value, host.env(name.lower()).value
+        if upper or lower:
+            found[name] = str(upper or lower)
+            found[name.lower()] = str(lower or upper)
     return found
 
 
@@ -131,13 +136,19 @@ def run_buildkit(
             source_date_epoch=source_date_epoch,
         )
         parser = BuildKitParser()
-
-        def read_line(line: str) -> None:
-            for event in parser.feed(line):
-                on_event(event)
-
+        mask = make_mask(proxies)
         started = time.monotonic()
-        ran = run_client(command.argv, timeout_s=timeout_s, env={**proxies, **command.env}, log=log, on_line=read_line)
+        with log.open("a", encoding="utf-8", errors="replace") as log_file:
+
+            def read_line(line: str) -> None:
+                line = mask(line)
+                log_file.write(f"{line}\n")
+                log_file.flush()
+                for event in parser.feed(line):
+                    on_event(event)
+
+            env = {**proxies, **command.env}
+            ran = run_client(command.argv, timeout_s=timeout_s, env=env, log=None, on_line=read_line)
         seconds = time.monotonic() - started
         if ran.failure in ("not-found", "denied"):
             raise ExternalError(ran.describe_failure(), hint="is the docker client still installed?")
@@ -147,7 +158,7 @@ def run_buildkit(
         if ran.failure == "timeout":
             summary = msgspec.structs.replace(summary, error=f"stopped after its limit of {timeout_s:.0f} s")
         elif not ran.ok and not summary.error:
-            summary = msgspec.structs.replace(summary, error=ran.describe_failure())
+            summary = msgspec.structs.replace(summary, error=mask(ran.describe_failure()))
         elif ran.ok and not image_id:
             # A client may take the end of a connection for the end of a build: only an image is a success.
             summary = msgspec.structs.replace(summary, error="the daemon ended the connection without a result")

@@ -18,6 +18,7 @@ from xpukit.images.build import BuildEvent, Rendered
 from xpukit.images.builders.buildkit import BuildEnd
 from xpukit.images.builders.context import pack_context
 from xpukit.images.builders.labels import list_missing_labels
+from xpukit.images.builders.mask import make_mask, mask_message
 from xpukit.images.builders.parse import ClassicParser
 
 
@@ -38,11 +39,13 @@ def run_classic(
 ) -> BuildEnd:
     """Send the context as a tar and follow the build. Ctrl-C cancels it and removes what it left (docker_build.py)."""
     parser = ClassicParser()
+    mask = make_mask(proxies)
     with _serve(rendered, daemon), tempfile.TemporaryFile() as context, log.open("ab") as log_file:
         pack_context(rendered, context, trees=trees, epoch=source_date_epoch or 0)
         context.seek(0)
 
         def read_message(message: Mapping[str, Any]) -> None:
+            message = mask_message(message, mask)
             text = _describe_message(message)
             if text:
                 log_file.write(text.encode("utf-8", errors="replace"))
@@ -65,6 +68,7 @@ def run_classic(
         seconds = time.monotonic() - started
         for event in parser.finish():
             on_event(event)
+        built = msgspec.structs.replace(built, error=mask(built.error))
         if built.error:
             log_file.write(f"{built.error}\n".encode("utf-8", errors="replace"))
     summary = parser.summarize()

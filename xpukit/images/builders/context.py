@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import shutil
-import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ import msgspec
 
 from xpukit.core.errors import OutputError, UsageError
 from xpukit.images.build import Rendered
+from xpukit.images.context import require_file, walk_folder
 
 DIRECTORY_MODE = 0o755
 
@@ -132,37 +132,18 @@ def _add(entries: dict[str, ContextEntry], entry: ContextEntry) -> None:
 
 
 def _walk_tree(name: str, source: Path) -> Iterator[ContextEntry]:
-    try:
-        if not source.is_dir():
-            yield _describe(name, source)
-            return
-        for folder, folders, files in os.walk(source, onerror=_fail_walk):
-            folders.sort()
-            for linked in (entry for entry in folders if os.path.islink(os.path.join(folder, entry))):
-                # Left out silently it would be missing in the image.
-                raise UsageError(
-                    f"{os.path.join(folder, linked)} is a link to a directory", hint="put the directory itself there"
-                )
-            place = PurePosixPath(name) / Path(folder).relative_to(source).as_posix()
-            for file in sorted(files):
-                yield _describe(str(place / file), Path(folder) / file)
-    except OSError as err:
-        raise UsageError(
-            f"{err.filename or source}: cannot be read: {err.strerror}", hint="check the path and its permissions"
-        ) from err
-
-
-def _fail_walk(err: OSError) -> None:
-    raise err
+    if not source.is_dir():
+        yield _describe(name, source)
+        return
+    for file in walk_folder(source):
+        yield _describe(str(PurePosixPath(name) / file.relative_to(source).as_posix()), file)
 
 
 def _describe(path: str, source: Path) -> ContextEntry:
-    found = source.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"{source} is not a regular file", hint="a build context holds files and directories only")
+    size = require_file(source)
     # Only whether it is executable counts: other bits differ between checkouts and umasks.
-    mode = 0o755 if found.st_mode & 0o100 else 0o644
-    return ContextEntry(path=path, mode=mode, size_bytes=found.st_size, source=str(source))
+    mode = 0o755 if source.stat().st_mode & 0o100 else 0o644
+    return ContextEntry(path=path, mode=mode, size_bytes=size, source=str(source))
 
 
 def _list_directories(entries: tuple[ContextEntry, ...]) -> list[str]:

@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from xpukit.core.errors import ExternalError, OutputError
-from xpukit.host.answers import Ran
 from xpukit.host.door import Host
 from xpukit.host.network_environment import read_network_environment, strip_credentials
 from xpukit.install.apt_parse import Policy, parse_policy
+from xpukit.install.apt_view import STRICT
 from xpukit.install.bundle.manifest import hash_file
 from xpukit.install.bundle.target import Target
-from xpukit.install.work import describe_failure
+from xpukit.install.work import complain
 
 _ASK_LIMIT_S = 120.0
 _UPDATE_LIMIT_S = 900.0
@@ -112,11 +112,11 @@ class TargetApt:
 
     def update(self) -> None:
         """Read the sources' lists. Raises ExternalError with the source that could not be read."""
-        argv = ("apt-get", *self._options, "-q", "-o", "APT::Update::Error-Mode=any", "update")
+        argv = ("apt-get", *self._options, "-q", *STRICT, "update")
         ran = self._host.run(argv, timeout_s=_UPDATE_LIMIT_S, env=self._env)
         if not ran.ok:
             raise ExternalError(
-                f"apt cannot read its sources: {_complain(ran)}",
+                f"apt cannot read its sources: {complain(ran)}",
                 hint="check network and proxies; --source FILE.sources",
             )
 
@@ -143,7 +143,7 @@ class TargetApt:
         ran = self._host.run(argv, timeout_s=_ASK_LIMIT_S, env=self._env)
         if not ran.ok:
             raise ExternalError(
-                f"apt cannot install this on the target: {_complain(ran)}", hint="see the target's `install plan`"
+                f"apt cannot install this on the target: {complain(ran)}", hint="see the target's `install plan`"
             )
         if unhashed := find_unhashed(ran.text):
             raise ExternalError(
@@ -159,7 +159,7 @@ class TargetApt:
     def _ask_policies(self, names: tuple[str, ...]) -> dict[str, Policy]:
         ran = self._host.run(("apt-cache", *self._options, "policy", *names), timeout_s=_ASK_LIMIT_S, env=self._env)
         if not ran.ok:
-            raise ExternalError(f"apt cannot be asked: {_complain(ran)}", hint="is apt installed here?")
+            raise ExternalError(f"apt cannot be asked: {complain(ran)}", hint="is apt installed here?")
         return parse_policy(ran.text)
 
     def download(self, resolved: Resolved, folder: Path, say: Callable[[str], None]) -> None:
@@ -180,7 +180,7 @@ class TargetApt:
             ran = self._host.run(argv, timeout_s=_DOWNLOAD_LIMIT_S, env=self._env, on_line=say)
             if not ran.ok:
                 raise ExternalError(
-                    f"apt cannot fetch the packages: {_complain(ran)}", hint="run it again: it goes on where it stopped"
+                    f"apt cannot fetch the packages: {complain(ran)}", hint="run it again: it goes on where it stopped"
                 )
         for deb in missing:
             cached = archives / deb.cached
@@ -236,8 +236,3 @@ def _copy_local(url: str, target: Path) -> None:
 def _drop_unless(path: Path, sha256: str) -> None:
     if path.is_file() and not _is_whole(path, sha256):
         path.unlink(missing_ok=True)
-
-
-def _complain(ran: Ran) -> str:
-    errors = [line for line in ran.err_text.splitlines() if line.startswith("E: ")]
-    return "; ".join(line.removeprefix("E: ") for line in errors) or describe_failure(ran)

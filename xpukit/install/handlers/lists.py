@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xpukit.core.errors import ExternalError
 from xpukit.install.apt_locks import wait_for_apt
-from xpukit.install.apt_sources import LISTS
-from xpukit.install.apt_view import UPDATE_LIMIT_S, only_options
+from xpukit.install.apt_sources import LISTS, only_options
+from xpukit.install.apt_view import STRICT, UPDATE_LIMIT_S
 from xpukit.install.change import Change, ListsChange
 from xpukit.install.handler import Entry, Handler, Position, State
 from xpukit.install.site import Site
@@ -29,10 +29,9 @@ def do_lists(work: Work, change: Change) -> None:
     """`apt-get update` of one file of sources; the lists of the others stay."""
     assert isinstance(change, ListsChange)
     wait_for_apt(work)
-    argv = ("apt-get", "-q", *only_options(change.source_file), "-o", "APT::Get::List-Cleanup=0", "update")
-    ran = work.run(argv, timeout_s=UPDATE_LIMIT_S)
-    # apt ends with 0 although a source could not be read, and says so only in words.
-    if not ran.ok or any(line.startswith(("E:", "W: Failed to fetch")) for line in ran.err_text.splitlines()):
+    options = (*only_options(change.source_file), "-o", "APT::Get::List-Cleanup=0", *STRICT)
+    ran = work.run(("apt-get", "-q", *options, "update"), timeout_s=UPDATE_LIMIT_S)
+    if not ran.ok or any(line.startswith("E:") for line in ran.err_text.splitlines()):
         raise ExternalError(describe_failure(ran), hint="put the source right, then run the same command again")
 
 

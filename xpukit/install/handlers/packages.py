@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from xpukit.install.accounts import read_groups
 from xpukit.install.apt_locks import wait_for_apt
 from xpukit.install.apt_parse import PackageState
 from xpukit.install.apt_view import read_packages
 from xpukit.install.backups import keep_content, make_directories
 from xpukit.install.change import Change, PackagesChange
 from xpukit.install.handler import Entry, Handler, Position, State
+from xpukit.install.leftovers import observe_leftovers, remove_leftovers
 from xpukit.install.site import STATE_DIR, Site
 from xpukit.install.work import Work
 
@@ -26,14 +26,14 @@ def _pick(packages: dict[str, PackageState], name: str, architecture: str) -> Pa
 
 
 def observe_packages(site: Site, change: Change) -> State:
-    """Version and status of each package of the change."""
+    """Version and status of each package of the change, and what their scripts may leave."""
     assert isinstance(change, PackagesChange)
     packages = read_packages(site)
     found = {}
     for action in change.actions:
         state = _pick(packages, action.name, action.architecture)
         found[action.name] = [state.version, state.status] if state is not None and state.status else ["", ""]
-    return {"packages": found}
+    return {"packages": found, **observe_leftovers(site, found)}
 
 
 def capture_packages(work: Work, change: Change) -> State:
@@ -49,7 +49,7 @@ def capture_packages(work: Work, change: Change) -> State:
         **state,
         "all": keep_content(work.site, msgspec.json.encode(everything)),
         "archives": kept,
-        "groups": sorted(read_groups(work.site)),
+        "selections": _read_selections(work.site, list(state["packages"])),
     }
 
 
@@ -124,14 +124,26 @@ def undo_packages(work: Work, entry: Entry) -> None:
         work.must(("dpkg", "--force-remove-reinstreq", "--purge", *purge), env=_ENV)
     if remove:
         work.must(("dpkg", "--force-remove-reinstreq", "--remove", *remove), env=_ENV)
-    _say_left_groups(work, entry)
+    _forget_selections(work, entry)
+    remove_leftovers(work, entry)
 
 
-def _say_left_groups(work: Work, entry: Entry) -> None:
-    """Packages' own scripts make groups (docker) that a purge leaves: files may belong to them, so they stay."""
-    before = entry.before.get("groups")
-    for name in sorted(set(read_groups(work.site)) - set(before)) if before is not None else ():
-        work.say(f"a package's own script made the group {name}: it stays (groupdel {name} removes it)")
+def _read_selections(site: Site, names: list[str]) -> dict[str, str]:
+    """What dpkg was told to do with packages, installed or not."""
+    lines = [line.split() for line in site.ask(("dpkg", "--get-selections", *names)).text.splitlines()]
+    return {words[0]: words[1] for words in lines if len(words) == 2}
+
+
+def _forget_selections(work: Work, entry: Entry) -> None:
+    """An install that dpkg refused (a full or read-only disk) leaves the wish for it, which others would fulfil."""
+    known = entry.before.get("selections")
+    there = {state.name for state in read_packages(work.site).values() if state.status[1:2] not in ("n", "")}
+    now = _read_selections(work.site, list(entry.before["packages"])) if known is not None else {}
+    wished = [name for name, word in now.items() if word == "install" and name.partition(":")[0] not in there]
+    if forget := [name for name in wished if name not in (known or {})]:
+        work.run(
+            ("dpkg", "--set-selections"), input="".join(f"{name} unknown\n" for name in forget).encode(), timeout_s=60
+        )
 
 
 def _put_back(work: Work, entry: Entry, back: list[tuple[str, str, str]]) -> None:

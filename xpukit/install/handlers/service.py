@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from xpukit.install.backups import make_directories
 from xpukit.install.change import Change, ServiceChange
 from xpukit.install.handler import Entry, Handler, Position, State
 from xpukit.install.site import Site
-from xpukit.install.work import Work
+from xpukit.install.work import Work, fail_errno
 
+_UNITS = "/etc/systemd/system"
 _VERBS = {"enabled": "enable", "disabled": "disable", "masked": "mask"}
 
 
@@ -24,7 +26,17 @@ def observe_service(site: Site, change: Change) -> State:
 
 
 def capture_service(work: Work, change: Change) -> State:
-    return observe_service(work.site, change)
+    """How it stands, and the links by which it is enabled: systemctl spells new ones in its own way."""
+    assert isinstance(change, ServiceChange)
+    return {**observe_service(work.site, change), "links": _read_links(work.site, change.unit)}
+
+
+def _read_links(site: Site, unit: str) -> dict[str, str]:
+    """What the unit's links among the machine's own settings lead to, by path."""
+    wanting = [name for name in site.list(_UNITS).names if name.endswith((".wants", ".requires"))]
+    paths = [f"{_UNITS}/{place}{unit}" for place in ("", *(f"{name}/" for name in wanting))]
+    answers = {path: site.link(path) for path in paths}
+    return {path: answer.target for path, answer in answers.items() if answer.target and not answer.error}
 
 
 def do_service(work: Work, change: Change) -> None:
@@ -40,10 +52,20 @@ def undo_service(work: Work, entry: Entry) -> None:
     verb = {"enabled": "enable", "disabled": "disable", "masked": "mask"}.get(before["enabled"])
     if verb is not None and read_unit(work.site, change.unit) != before["enabled"]:
         work.must(("systemctl", verb, change.unit), timeout_s=120)
+    if read_unit(work.site, change.unit) == before["enabled"]:
+        _put_links_back(work, before.get("links", {}), _read_links(work.site, change.unit))
     if work.site.is_whole:
         active = observe_service(work.site, change)["active"]
         if active != before["active"]:
             work.must(("systemctl", "start" if before["active"] else "stop", change.unit), timeout_s=120)
+
+
+def _put_links_back(work: Work, before: dict[str, str], now: dict[str, str]) -> None:
+    for path, target in before.items():
+        if now.get(path) != target:
+            make_directories(work.site, path.rsplit("/", 1)[0])
+            if error := work.site.changer.write_link(work.site.locate(path, follow=False), target):
+                raise fail_errno(f"{path}: cannot be written", error)
 
 
 def _now(site: Site) -> tuple[str, ...]:

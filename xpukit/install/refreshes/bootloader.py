@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpukit.core.errors import ExternalError
-from xpukit.install.boot_files import MAKERS, MENUS, list_our_words, read_boot_files
+from xpukit.install.boot_files import find_menu_maker, list_our_words, read_boot_files
 from xpukit.install.grub_menu import compare_menu, read_menu
 from xpukit.install.grub_settings import MAIN, read_settings
 from xpukit.install.site import Site
@@ -16,12 +16,12 @@ MENU_LIMIT_S = 600.0
 
 def has_menu(site: Site) -> bool:
     """GRUB has settings and a menu. Boot loader entries and /etc/kernel/cmdline need nothing made anew."""
-    return site.exists(MAIN) and any(site.exists(path) for path in MENUS) and bool(_find_maker(site))
+    return site.exists(MAIN) and bool(find_menu_maker(site))
 
 
 def run_update_grub(work: Work) -> None:
     """`update-grub`, or what it is elsewhere. Raises ExternalError."""
-    work.must(_find_maker(work.site), timeout_s=MENU_LIMIT_S)
+    work.must(find_menu_maker(work.site), timeout_s=MENU_LIMIT_S)
 
 
 def check_menu(site: Site) -> tuple[str, ...]:
@@ -37,14 +37,6 @@ def check_menu(site: Site) -> tuple[str, ...]:
     if not lines and kernels and "blscfg" not in files.menu_text:
         return (f"{files.menu} has no entry for any of the kernels in /boot ({', '.join(kernels)})",)
     return compare_menu(lines, read_settings(files.grub), list_our_words())
-
-
-def _find_maker(site: Site) -> tuple[str, ...]:
-    menu = next((path for path in MENUS if site.exists(path)), "")
-    if menu == MENUS[0] and site.has_program("update-grub"):
-        return ("update-grub",)
-    program = next((name for name in MAKERS if site.has_program(name)), "")
-    return (program, "-o", menu) if program and menu else ()
 
 
 REFRESH = Refresh(

@@ -51,7 +51,8 @@ def plan_firmware(scene: Scene) -> StepPlan:
         satisfied = (*satisfied, "no Intel GPU is here: firmware that no source has is not missed")
     elif lacking:
         remedy = "give a source with firmware/ laid out as /lib/firmware: --source DIR"
-        unchecked.append(Unchecked(check="firmware", why=f"no source has {'; '.join(lacking)}", remedy=remedy))
+        why = f"no source has {'; '.join(lacking)}{_name_packages(scene)}"
+        unchecked.append(Unchecked(check="firmware", why=why, remedy=remedy))
     return StepPlan(
         changes=changes,
         satisfied=satisfied,
@@ -59,6 +60,12 @@ def plan_firmware(scene: Scene) -> StepPlan:
         findings=_find_own_path(scene.site),
         reboot="a running driver keeps the firmware that it loaded" if changes else "",
     )
+
+
+def _name_packages(scene: Scene) -> str:
+    """Packages of the stack that may still bring some of it."""
+    names = [row.name for row in scene.stack.packages if row.firmware and scene.wants(row.option)]
+    return f"; {', '.join(names)} may bring it, and is looked into once it is there" if names else ""
 
 
 def _concerns(row: FirmwareFacts, scene: Scene) -> bool:

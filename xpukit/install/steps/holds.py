@@ -13,7 +13,8 @@ def plan_holds(scene: Scene) -> StepPlan:
     if not rows:
         return StepPlan()
     states = {state.name: state for state in read_packages(scene.site).values() if state.present}
-    coming = {row.name for row in scene.stack.packages if scene.wants(row.option)}
+    given = bool(scene.options.source.directory or scene.options.source.listing)
+    coming = {row.name for row in scene.stack.packages if scene.wants(row.option) and (given or not row.needs_source)}
     changes, satisfied = [], []
     for row in rows:
         state = states.get(row.package)
@@ -21,6 +22,8 @@ def plan_holds(scene: Scene) -> StepPlan:
             satisfied.append(f"{row.package} is held")
         elif state is not None or (not scene.applying and row.package in coming):
             changes.append(HoldChange(package=row.package, why=row.why))
+        else:
+            satisfied.append(f"{row.package} is not there: nothing to hold")
     return StepPlan(changes=tuple(changes), satisfied=tuple(satisfied))
 
 

@@ -14,12 +14,17 @@ from xpukit.install.boot_entries import (
     list_cmdline_words,
     list_entry_words,
 )
-from xpukit.install.boot_files import BootFiles, encode, list_our_words, read_boot_files
+from xpukit.install.boot_files import MENUS, BootFiles, encode, find_menu_maker, list_our_words, read_boot_files
 from xpukit.install.change import FileChange, make_file_change
 from xpukit.install.grub_menu import compare_menu, read_menu
-from xpukit.install.grub_settings import VARIABLES, edit_settings, order_texts, read_settings
-from xpukit.install.kernel_words import WantedWord, matches, split_words, word_name
+from xpukit.install.grub_settings import MAIN, VARIABLES, edit_settings, order_texts, read_settings
+from xpukit.install.kernel_words import WantedWord, count_for_kernel, matches, split_words, word_name
 from xpukit.install.step import Scene, Step, StepPlan
+
+_NO_MAKER = (
+    "{menu} is there, but neither update-grub nor grub-mkconfig, which make it anew from the settings: "
+    "install GRUB's programs (Debian, Ubuntu: grub2-common), or leave the option out"
+)
 
 
 def plan_kernel_arguments(scene: Scene) -> StepPlan:
@@ -37,6 +42,8 @@ def plan_kernel_arguments(scene: Scene) -> StepPlan:
         if not scene.site.can_change and files.unreadable:
             return StepPlan(unchecked=unchecked)
         return StepPlan(blocked=_explain_no_loader(rows, files))
+    if files.grub and files.menu and scene.site.can_change and not find_menu_maker(scene.site):
+        return StepPlan(blocked=_NO_MAKER.format(menu=files.menu))
     before = _list_texts(files)
     after, problem = _edit_all(files, wanted)
     if problem:
@@ -47,7 +54,12 @@ def plan_kernel_arguments(scene: Scene) -> StepPlan:
     return StepPlan(
         changes=tuple(changes),
         satisfied=() if changes else tuple(f"kernel argument {_describe(row)}" for row in rows),
-        findings=(*_find_stale_menu(files, bool(changes)), *_find_unified(files), *_find_twice(after, wanted)),
+        findings=(
+            *_find_no_menu(files),
+            *_find_stale_menu(files, bool(changes)),
+            *_find_unified(files),
+            *_find_twice(after, wanted),
+        ),
         unchecked=tuple(Unchecked(check="kernel_arguments", why=why, remedy="run as root") for why in files.unreadable),
         reboot=_explain_reboot(scene, rows, bool(changes)),
     )
@@ -106,6 +118,22 @@ def _explain_no_loader(rows: Sequence[KernelArgumentFacts], files: BootFiles) ->
         f"neither /etc/default/grub nor boot loader entries nor {CMDLINE} are there{said}, so it is not known where "
         f"kernel arguments belong.{unified} Put them in by hand ({words}), or leave the option out"
     )
+
+
+def _find_no_menu(files: BootFiles) -> list[Finding]:
+    """GRUB's settings are left behind where another loader took over, or /boot is not mounted."""
+    if not files.grub or files.menu:
+        return []
+    return [
+        Finding(
+            id="XPK-INSTALL-BOOT-MENU-MISSING",
+            severity="warning",
+            summary=f"GRUB has settings here but no menu ({', '.join(MENUS)}): they may have no effect",
+            evidence=(Evidence(source=MAIN, value="is there"),),
+            remedy=("look what starts the machine: sudo bootctl status, sudo efibootmgr; is /boot mounted?",),
+            install_step="kernel_arguments",
+        )
+    ]
 
 
 def _find_stale_menu(files: BootFiles, changing: bool) -> list[Finding]:
@@ -190,7 +218,8 @@ def _explain_reboot(scene: Scene, rows: Sequence[KernelArgumentFacts], changing:
     running = scene.site.read("/proc/cmdline") if scene.site.is_whole else None
     if running is None or running.error:
         return ""
-    there = split_words(running.text)
+    booted = split_words(running.text)
+    there = booted[: count_for_kernel([booted])[0]]
     missing = [row.token for row in rows if row.token and not any(matches(word, row.token) for word in there)]
     left = [word for word in there for row in rows for gone in row.remove if matches(word, gone)]
     late = [*missing, *(f"no {word}" for word in left)]

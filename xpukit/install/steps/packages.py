@@ -5,13 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from xpukit.core.errors import ExternalError
-from xpukit.core.finding import Evidence, Finding, Unchecked
+from xpukit.core.finding import Finding, Unchecked
 from xpukit.facts.stacks import PackageFacts
 from xpukit.install.apt_parse import PackageState, Policy, Simulation
-from xpukit.install.apt_sources import key_path, render_source
-from xpukit.install.apt_view import AptView, NotRecordedError, only_options, open_view, read_packages
+from xpukit.install.apt_sources import is_unread, key_path, only_options, render_source
+from xpukit.install.apt_view import AptView, NotRecordedError, open_view, read_packages
 from xpukit.install.change import PackageAction, PackagesChange
 from xpukit.install.debian_versions import is_at_least
+from xpukit.install.package_findings import (
+    find_missing,
+    find_no_lists,
+    find_no_way_back,
+    find_pinned_away,
+    find_refusal,
+    find_too_old,
+    find_untested,
+)
 from xpukit.install.source_index import find_archived, list_directories
 from xpukit.install.step import Scene, Step, StepPlan
 
@@ -112,28 +121,32 @@ def _plan_wanted(
     policies, error = view.ask_policy([row.name for row in wanted])
     if error:
         raise ExternalError(f"apt cannot be asked: {error}", hint="see: apt-cache policy")
+    source = scene.options.source
+    asked_elsewhere = bool(source.directory or source.listing)
+    if not asked_elsewhere and not any(policy.available for policy in policies.values()) and is_unread(scene.site):
+        return StepPlan(satisfied=tuple(satisfied), findings=(find_no_lists(),), blocked="apt has read no source yet")
     findings: list[Finding] = []
     request, lacking, held = [], [], []
     for row in wanted:
         policy = policies.get(row.name, Policy(name=row.name))
         version = scene.options.pins.get(row.name) or policy.candidate
         if not version and policy.available:
-            findings.append(_find_pinned_away(row, policy))
+            findings.append(find_pinned_away(row, policy))
             if row.required:
                 lacking.append(f"{row.name} (kept away by a pin)")
             continue
         if not version or version not in policy.available:
-            findings.append(_find_missing(scene, row, version))
+            findings.append(find_missing(scene, row, version))
             if row.required or scene.options.pins.get(row.name):
                 lacking.append(f"{row.name} {version}".strip())
             continue
         state = installed.get(row.name)
         if state is not None and state.installed and state.version == version:
             satisfied.append(f"{row.name} {version}: no source has a newer one (wanted: {row.minimum})")
-            findings.append(_find_too_old(row, version))
+            findings.append(find_too_old(row, version))
             continue
         if row.tested and version not in row.tested:
-            findings.append(_find_untested(row, version))
+            findings.append(find_untested(row, version))
         if state is not None and state.held:
             held.append(f"{row.name} is held at {state.version} (apt-mark unhold {row.name} frees it)")
         request.append(f"{row.name}={version}")
@@ -149,7 +162,7 @@ def _plan_wanted(
         return StepPlan(satisfied=tuple(satisfied), findings=tuple(findings))
     simulation, refused = view.simulate(request)
     if refused:
-        findings.append(_find_refusal(refused))
+        findings.append(find_refusal(refused))
         return StepPlan(
             satisfied=tuple(satisfied), findings=tuple(findings), blocked=f"apt refuses to install {' '.join(request)}"
         )
@@ -196,7 +209,7 @@ def _make_plan(
         apt_options=options if scene.options.source.exclusive else (),
         disk_bytes=disk_bytes,
     )
-    findings.extend(_find_no_way_back(view, actions))
+    findings.extend(find_no_way_back(view, actions))
     reboot = next((action.name for action in actions if action.name.startswith("linux-image")), "")
     return StepPlan(
         changes=(change,),
@@ -204,99 +217,6 @@ def _make_plan(
         findings=tuple(findings),
         blocked=blocked,
         reboot=f"a kernel comes: {reboot}" if reboot else "",
-    )
-
-
-def _find_no_way_back(view: AptView, actions: list[PackageAction]) -> list[Finding]:
-    """Packages that are replaced and whose old version no source has."""
-    replaced = [action for action in actions if action.before]
-    if not replaced:
-        return []
-    policies, _ = view.ask_policy([action.name for action in replaced])
-    return [
-        Finding(
-            id="XPK-INSTALL-NO-WAY-BACK",
-            severity="warning",
-            summary=f"{action.name} {action.before} is in no source any more: undo could not bring it back",
-            evidence=(Evidence(source=f"apt-cache policy {action.name}", value=f"{action.before} is only installed"),),
-            remedy=("keep the archive of the old version, or leave the package out",),
-            subject=action.name,
-        )
-        for action in replaced
-        if action.before not in policies.get(action.name, Policy(name=action.name)).available
-    ]
-
-
-def _find_missing(scene: Scene, row: PackageFacts, version: str) -> Finding:
-    wanted = f"{row.name} {version}".strip()
-    remedies = tuple(source.remedy for source in scene.stack.sources if source.remedy)
-    return Finding(
-        id="XPK-INSTALL-PACKAGE-MISSING",
-        severity="critical" if row.required else "warning",
-        summary=f"no source has {wanted} ({row.purpose})",
-        evidence=(
-            Evidence(source=f"apt-cache policy {row.name}", value="no candidate" if not version else "not offered"),
-        ),
-        explanation=row.source,
-        remedy=remedies or ("run apt-get update",),
-        subject=row.name,
-    )
-
-
-def _find_pinned_away(row: PackageFacts, policy: Policy) -> Finding:
-    offered = next(iter(policy.available))
-    return Finding(
-        id="XPK-INSTALL-PACKAGE-PINNED",
-        severity="critical" if row.required else "warning",
-        summary=f"a source has {row.name} {offered} ({row.purpose}), but a pin keeps apt from taking it",
-        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=f"Candidate: (none), offered: {offered}"),),
-        remedy=(f"take that one all the same: --pin {row.name}={offered}", "or change the pin: /etc/apt/preferences.d"),
-        subject=row.name,
-    )
-
-
-def _find_refusal(refused: str) -> Finding:
-    """apt's own words; a machine whose packages were broken before refuses everything."""
-    damaged = "needs to be reinstalled" in refused
-    broken = damaged or "--fix-broken" in refused or "dpkg --configure -a" in refused
-    lines = [line.strip(" |") for line in refused.splitlines()[2:]]
-    if broken:  # what the package that was asked for lacks says nothing about why
-        lines = [line for line in lines if line.startswith("E: ")]
-    return Finding(
-        id="XPK-INSTALL-APT-REFUSES",
-        severity="critical",
-        summary="the packages of this machine are broken already: apt installs nothing before they are put right"
-        if broken
-        else "apt refuses to install the packages together",
-        evidence=tuple(Evidence(source="apt-get -s install", value=line) for line in lines),
-        remedy=(
-            "install the named package again: sudo apt-get install --reinstall NAME",
-            "or remove it: sudo dpkg -P NAME",
-        )
-        if damaged
-        else ("see what it would do: apt-get -s --fix-broken install", "then: sudo apt-get --fix-broken install")
-        if broken
-        else ("hold back nothing that the packages need, or choose other versions with --pin",),
-    )
-
-
-def _find_too_old(row: PackageFacts, version: str) -> Finding:
-    return Finding(
-        id="XPK-INSTALL-PACKAGE-OLD",
-        severity="warning",
-        summary=f"{row.name} {version} is older than {row.minimum}, and no source has a newer one",
-        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=version),),
-        subject=row.name,
-    )
-
-
-def _find_untested(row: PackageFacts, version: str) -> Finding:
-    return Finding(
-        id="XPK-INSTALL-PACKAGE-UNTESTED",
-        severity="info",
-        summary=f"{row.name} {version} is not a version that this stack names as tested ({', '.join(row.tested)})",
-        evidence=(Evidence(source=f"apt-cache policy {row.name}", value=version),),
-        subject=row.name,
     )
 
 

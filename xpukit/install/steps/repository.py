@@ -44,7 +44,7 @@ def plan_repository(scene: Scene) -> StepPlan:
         changes.append(change)
     else:
         satisfied.append(f"{path} is there")
-    if changes or not has_lists(site, content):
+    if changes or not has_lists(site, path):
         changes.append(ListsChange(source_file=path, why=_WHY))
     return StepPlan(changes=tuple(changes), satisfied=tuple(satisfied))
 

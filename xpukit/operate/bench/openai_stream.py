@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from codecs import BOM_UTF8
 from typing import Literal
 
 import msgspec
@@ -26,6 +27,7 @@ class _Delta(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     text: str | None = None
+    finish_reason: str | None = None
 
     @property
     def said(self) -> bool:
@@ -39,7 +41,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    choices: tuple[_Choice, ...] = ()
+    choices: tuple[_Choice, ...] | None = ()
     usage: _Usage | None = None
     error: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -52,6 +54,7 @@ class Answer(msgspec.Struct, kw_only=True):
 
     `intended`: when the load wanted it to start; `sent`: when its first byte was written; `pieces`: when each piece of
     text came. `output_tokens` is the server's count, or the number of pieces where it gives none (`counted` False).
+    `over`: the server said that this is all: [DONE], or why the answer ended.
     """
 
     intended: float
@@ -61,22 +64,30 @@ class Answer(msgspec.Struct, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int = 0
     counted: bool = False
+    over: bool = False
     error: str = ""
     cut: bool = False
 
 
 class EventReader:
-    """Server-sent events out of pieces of bytes."""
+    """Server-sent events (WHATWG) out of pieces of bytes, which may end anywhere."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads (`data:`) of the events that are complete now."""
         self._rest += data
-        if b"\n\n" not in self._rest and b"\r\n\r\n" not in self._rest:
+        if not self._begun and len(self._rest) >= len(BOM_UTF8):
+            self._rest, self._begun = self._rest.removeprefix(BOM_UTF8), True
+        if b"\r" in self._rest:
+            # A carriage return is a line's end of its own, or half of one that is not here yet.
+            cut = len(self._rest) - self._rest.endswith(b"\r")
+            self._rest = self._rest[:cut].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + self._rest[cut:]
+        if b"\n\n" not in self._rest:
             return []
-        *whole, self._rest = self._rest.replace(b"\r\n", b"\n").split(b"\n\n")
+        *whole, self._rest = self._rest.split(b"\n\n")
         payloads = []
         for event in whole:
             lines = [line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:")]
@@ -84,10 +95,15 @@ class EventReader:
                 payloads.append(b"\n".join(lines))
         return payloads
 
+    def finish(self) -> list[bytes]:
+        """The payload of a last event that no empty line ends: the standard drops it, servers that end so do not."""
+        return self.feed(b"\n\n\n")
+
 
 def take_event(answer: Answer, payload: bytes, at: float) -> None:
     """Add one event. Raises HttpFailure where it says an error or is none of this protocol."""
     if payload == b"[DONE]":
+        answer.over = True
         return
     try:
         event = _DECODER.decode(payload)
@@ -95,7 +111,9 @@ def take_event(answer: Answer, payload: bytes, at: float) -> None:
         raise HttpFailure(f"an event that is not understood: {str(err)[:80]}") from err
     if bytes(event.error) != b"null":
         raise HttpFailure(f"error in the stream: {bytes(event.error).decode('utf-8', 'replace')[:_LONGEST_ERROR]}")
-    if any(choice.said for choice in event.choices):
+    choices = event.choices or ()
+    answer.over = answer.over or any(choice.finish_reason for choice in choices)
+    if any(choice.said for choice in choices):
         answer.pieces.append(at)
     if event.usage is not None:
         if event.usage.completion_tokens is not None:
@@ -116,6 +134,8 @@ async def ask(client: HttpStreamClient, api: Api, body: bytes, *, intended: floa
                     answer.sent = piece.at
                 for payload in reader.feed(piece.data):
                     take_event(answer, payload, piece.at)
+        for payload in reader.finish():
+            take_event(answer, payload, time.perf_counter())
 
     try:
         await asyncio.wait_for(read(), timeout_s)
@@ -126,6 +146,8 @@ async def ask(client: HttpStreamClient, api: Api, body: bytes, *, intended: floa
     answer.ended = answer.pieces[-1] if answer.pieces else time.perf_counter()
     if not answer.error and not answer.pieces:
         answer.error = "an empty answer"
+    elif not answer.error and not answer.over:
+        answer.error = "the stream ended in the middle: neither [DONE] nor a reason to end"
     if not answer.counted:
         answer.output_tokens = len(answer.pieces)
     return answer

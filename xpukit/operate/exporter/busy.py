@@ -12,6 +12,8 @@ from xpukit.operate.exporter.sample import Sample, gpu_labels
 
 # Counters of a container and process name that nobody has any more are kept this long.
 _FORGET_AFTER_S = 3600.0
+# Two who scrape at once, or one who looks in between: means over less than this would be noise.
+MIN_WINDOW_S = 1.0
 DeviceKey = tuple[str, str]  # BDF, engine class
 OwnerKey = tuple[str, str, str, str]  # BDF, container, process, engine class
 
@@ -34,12 +36,13 @@ class BusyLedger:
         self._devices: dict[DeviceKey, float] = {}
         self._owners: dict[OwnerKey, _Total] = {}
         self._capacity: dict[DeviceKey, int] = {}
-        self._at_s: float | None = None
+        # The window over which shares are: since when, and what was gained in it.
+        self._since_s: float | None = None
+        self._window: dict[DeviceKey, float] = {}
         self._ratios: dict[DeviceKey, float] = {}
 
     def advance(self, now_s: float, clients: Iterable[SeenClient]) -> None:
         """Take the clients as they are at `now_s` (a monotonic clock)."""
-        elapsed_s = now_s - self._at_s if self._at_s is not None else 0.0
         gained: dict[DeviceKey, float] = dict.fromkeys(self._capacity, 0.0)
         last: dict[tuple[str, str, str], _Last] = {}
         for seen in clients:
@@ -52,10 +55,16 @@ class BusyLedger:
                 self._credit((seen.client.bdf, seen.container, seen.process, name), seconds, now_s)
         for device, seconds in gained.items():
             self._devices[device] = self._devices.get(device, 0.0) + seconds
-        if elapsed_s > 0:
-            shares = {device: seconds / (elapsed_s * self._capacity[device]) for device, seconds in gained.items()}
+            self._window[device] = self._window.get(device, 0.0) + seconds
+        elapsed_s = 0.0 if self._since_s is None else now_s - self._since_s
+        if elapsed_s >= MIN_WINDOW_S:
+            shares = {
+                device: seconds / (elapsed_s * self._capacity[device]) for device, seconds in self._window.items()
+            }
             self._ratios = {device: min(1.0, share) for device, share in shares.items()}
-        self._last, self._at_s = last, now_s
+        if self._since_s is None or elapsed_s >= MIN_WINDOW_S:
+            self._since_s, self._window = now_s, {}
+        self._last = last
         self._owners = {key: total for key, total in self._owners.items() if now_s - total.seen_s < _FORGET_AFTER_S}
 
     def _credit(self, owner: OwnerKey, seconds: float, now_s: float) -> None:

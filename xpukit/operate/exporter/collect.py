@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from xpukit import __version__
 from xpukit.core.errors import XpukitError
 from xpukit.core.machine import Machine
 from xpukit.host.door import Host
-from xpukit.operate.exporter.busy import BusyLedger, sum_device_memory, summarize_clients
+from xpukit.operate.exporter.busy import MIN_WINDOW_S, BusyLedger, sum_device_memory, summarize_clients
 from xpukit.operate.exporter.plan import DevicePlan, plan_devices
 from xpukit.operate.exporter.processes import ClientFinder, SeenClient
 from xpukit.operate.exporter.read_device import READ_TIMEOUT_S, DeviceReader
-from xpukit.operate.exporter.sample import Sample, SampleSet, gpu_labels, make_labels
+from xpukit.operate.exporter.sample import Labels, Sample, SampleSet, gpu_labels, make_labels
 from xpukit.operate.exporter.steady import SteadyCounters
 from xpukit.operate.exporter.sysman import EngineLedger, list_sysman_samples
 from xpukit.operate.exporter.text_files import read_text_files
@@ -33,6 +35,15 @@ _SMI = {
     "pcie_write": ("hw_gpu_pcie_throughput_bytes_per_second", {"network_io_direction": "transmit"}, 1000),
 }
 SmiReadings = Mapping[str, Mapping[str, float]]
+Place = tuple[str, str, str]
+
+
+class _Power(msgspec.Struct, frozen=True):
+    """An energy counter at a moment, and the mean power in the window that ended then."""
+
+    at_s: float
+    joules: float
+    watts: float | None
 
 
 class Exporter:
@@ -74,7 +85,9 @@ class Exporter:
         self._machine = Machine()
         self._plans: dict[str, DevicePlan] = {}
         self._slow: dict[str, tuple[float, list[Sample]]] = {}
-        self._energy: dict[tuple[tuple[str, str], ...], tuple[float, float]] = {}
+        self._energy: dict[Labels, _Power] = {}
+        # Who tells each counter: another source's count begins elsewhere, and a change would look like a leap.
+        self._tellers: dict[Place, str] = {}
         self._dumps: dict[str, set[str]] = {}
         self._reading_s: float | None = None
 
@@ -107,6 +120,9 @@ class Exporter:
             # A GPU that is gone stays known, as failed: that it is missing is what must be told.
             self._plans = {**self._plans, **{plan.bdf: plan for plan in plan_devices(self._host, self._machine)}}
             self._signature = signature
+            for plan in self._plans.values():
+                counters = (reading.metric for reading in plan.each if reading.counter)
+                self._tellers.update({(metric, plan.bdf, ""): "files" for metric in counters})
         if not self._plans:
             return
         self._keep("sysfs", self._read_seldom)
@@ -168,14 +184,15 @@ class Exporter:
             return None
         return list_sysman_samples(answer, self._engines)
 
-    def _read_smi(self) -> list[Sample]:
+    def _read_smi(self) -> list[Sample] | None:
         readings = self._ask_smi(self._machine) if self._ask_smi is not None else {}
-        return [
+        samples = [
             Sample(_SMI[name][0], gpu_labels(bdf, **_SMI[name][1]), value * _SMI[name][2])
             for bdf, values in readings.items()
             for name, value in values.items()
             if name in _SMI
         ]
+        return samples or None  # a tool that is not there is no source
 
     def _count_error(self, bdf: str, source: str, error: str) -> None:
         key = (bdf, source, error)
@@ -190,8 +207,9 @@ class Exporter:
             for plan in plans:
                 self._reader.read_each(plan, found)
             self._add_power(found)
+            clients = self._add_processes(plans, found)
             self._add_slow(found)
-            self._add_processes(plans, found)
+            self._add_memory_of_clients(plans, clients, found)
             self._add_memory_share(found)
             if self._text_files:
                 found.extend(read_text_files(self._host, self._text_files, self._count_error))
@@ -205,14 +223,14 @@ class Exporter:
         energies = [sample for sample in found if sample.name == "hw_energy_joules_total"]
         for _, labels, joules in energies:
             before = self._energy.get(labels)
-            self._energy[labels] = (now_s, joules)
-            if before is not None and now_s > before[0]:
-                found.add("hw_power_watts", labels, (joules - before[1]) / (now_s - before[0]))
+            if before is None or now_s - before.at_s >= MIN_WINDOW_S:
+                watts = None if before is None else (joules - before.joules) / (now_s - before.at_s)
+                before = self._energy[labels] = _Power(at_s=now_s, joules=joules, watts=watts)
+            if before.watts is not None:
+                found.add("hw_power_watts", labels, before.watts)
 
     def _add_slow(self, found: SampleSet) -> None:
         own = {_find_place(sample) for sample in found}
-        if self._finder.complete:  # then fdinfo tells what the GPU does, at each scrape
-            own |= {("hw_gpu_utilization_ratio", bdf, "") for bdf in self._plans}
         now_s = self._clock()
         for source, (at_s, samples) in list(self._slow.items()):
             found.add("xpukit_exporter_source_age_seconds", make_labels(source=source), now_s - at_s)
@@ -221,24 +239,31 @@ class Exporter:
             told = set()
             for sample in samples:
                 place = _find_place(sample)
-                if place not in own:
+                counted = sample.name.endswith("_total")
+                if place not in own and (not counted or self._tellers.setdefault(place, source) == source):
                     told.add(place)
                     found.add(*sample)
             own |= told
 
-    def _add_processes(self, plans: list[DevicePlan], found: SampleSet) -> None:
+    def _add_processes(self, plans: list[DevicePlan], found: SampleSet) -> list[SeenClient]:
         complete = self._finder.complete
         if complete is None or not plans:
-            return
+            return []
         clients: list[SeenClient] = self._finder.read(timeout_s=READ_TIMEOUT_S)
         clients = [seen for seen in clients if seen.client.bdf in self._plans]
         self._ledger.advance(self._clock(), clients)
         found.add("xpukit_exporter_all_processes_visible", (), float(complete))
         found.extend(self._ledger.list_samples(complete=complete))
         found.extend(summarize_clients([plan.bdf for plan in plans] if complete else [], clients))
-        for plan in plans:
-            used = sum_device_memory(plan.bdf, clients) if complete else None
-            if used is not None and plan.memory_bytes and not found.has("hw_gpu_memory_usage_bytes", plan.bdf):
+        return clients
+
+    def _add_memory_of_clients(self, plans: list[DevicePlan], clients: list[SeenClient], found: SampleSet) -> None:
+        """For want of one who counts all memory: what clients hold, where all of them are seen."""
+        for plan in plans if self._finder.complete else ():
+            if not plan.memory_bytes or found.has("hw_gpu_memory_usage_bytes", plan.bdf):
+                continue
+            used = sum_device_memory(plan.bdf, clients)
+            if used is not None:
                 found.add("hw_gpu_memory_usage_bytes", gpu_labels(plan.bdf, source="fdinfo"), used)
 
     def _add_memory_share(self, found: SampleSet) -> None:
@@ -263,8 +288,12 @@ class Exporter:
             found.add("xpukit_exporter_read_errors_total", labels, count)
 
 
-def _find_place(sample: Sample) -> tuple[str, str, str]:
-    """What has one source only: a metric of a GPU, and of its errors those of the bus and its own apart."""
+def _find_place(sample: Sample) -> Place:
+    """What has one source only: a metric of a GPU; of its errors those of the bus and its own apart, of its use each
+    class, and the tiles apart from the whole."""
     labels = dict(sample.labels)
     bdf = labels.get("hw_parent", labels.get("hw_id", ""))
-    return (sample.name, bdf, labels.get("error_type", "").partition("_")[0])
+    part = labels.get("error_type", "").partition("_")[0]
+    if sample.name == "hw_gpu_utilization_ratio":
+        part = labels["engine_class"] + (" of tiles" if "tile" in labels else "")
+    return (sample.name, bdf, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from xpukit.operate.exporter.sample import Sample
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
     from prometheus_client.registry import CollectorRegistry
+
+
+SILENCE_S = 30.0
+HEALTH_PATH = "/-/healthy"
 
 
 def group_families(samples: Iterable[Sample]) -> Iterator[Metric]:
@@ -64,10 +69,10 @@ def render_text(samples: Iterable[Sample]) -> str:
     return generate_latest(make_registry(lambda: listed)).decode()
 
 
-def start_server(collect: Callable[[], list[Sample]], *, address: str, port: int) -> Any:
+def start_server(collect: Callable[[], list[Sample]], *, address: str, port: int, silence_s: float = SILENCE_S) -> Any:
     """Serve /metrics in threads; the server, whose `server_port` is the port and `shutdown()` the end.
 
-    Raises ExternalError when the address is taken or not ours.
+    A client that says nothing for `silence_s` is let go. Raises ExternalError when the address is taken or not ours.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -81,4 +86,35 @@ def start_server(collect: Callable[[], list[Sample]], *, address: str, port: int
     except OSError as err:
         hint = "choose another with --port, or see who has it: ss -ltnp"
         raise ExternalError(f"{address}:{port}: cannot listen: {err.strerror or err}", hint=hint) from err
+    # Each connection has a thread: those that never ask would keep theirs for ever.
+    server.RequestHandlerClass = _limit_silence(server.RequestHandlerClass, silence_s)
+    server.set_app(_answer_health(server.get_app()))
     return server
+
+
+def _answer_health(app: Any) -> Any:
+    """Whoever only asks whether it is there does not make it read all GPUs."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.get("PATH_INFO") != HEALTH_PATH:
+            return app(environ, start_response)
+        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"ok\n"]
+
+    return answer
+
+
+def _limit_silence(handler: Any, silence_s: float) -> Any:
+    class Handler(handler):  # type: ignore[misc]
+        timeout = silence_s
+
+        def handle(self) -> None:
+            # Who went away or fell silent is no error of ours, and no traceback in the log.
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                super().handle()
+
+        def finish(self) -> None:
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                super().finish()
+
+    return Handler

@@ -22,6 +22,8 @@ _SENSOR_METRICS = {
     "in": ("hw_voltage_volts", "", 1000),
 }
 _TYPES = {"temp": "temperature", "fan": "fan", "in": "voltage"}
+# xe of newer kernels: the reasons of one moment, separated by spaces, or "none".
+_LISTED = "reasons"
 _LIMITS = {"max": "max", "crit": "critical", "cap": "cap", "rated_max": "rated", "emergency": "emergency", "min": "min"}
 
 
@@ -36,8 +38,12 @@ class FileReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThrottleReading(msgspec.Struct, frozen=True, kw_only=True):
-    """Throttle reasons of a GT; they are read only while `status` says that there is one."""
+    """Throttle reasons of a GT: `listed` is the file that names those that hold, "" where the driver has none such.
 
+    Without it each has a file, read only while `status` says that there is one.
+    """
+
+    listed: str
     status: str
     reasons: tuple[tuple[str, str], ...]
     labels: Labels
@@ -176,7 +182,9 @@ def _plan_gt(
         for name in names
         if name.startswith(prefix) and f"{directory}/{name}" != status
     )
-    throttle = [ThrottleReading(status=status, reasons=reasons, labels=make_labels(**labels))] if reasons else []
+    listed = f"{directory}/{_LISTED}" if _LISTED in names else ""
+    throttle = [ThrottleReading(listed=listed, status=status, reasons=reasons, labels=make_labels(**labels))]
+    throttle = throttle if reasons else []
     return each, seldom, throttle
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from xpukit.host.answers import FileAnswer
 from xpukit.host.door import Host
@@ -15,9 +15,13 @@ from xpukit.operate.exporter.steady import SteadyCounters
 READ_TIMEOUT_S = 0.5
 _LIMIT_BYTES = 4096
 _SPEED = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*GT/s")
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TOTAL = re.compile(r"^TOTAL_ERR_\w+\s+(\d{1,20})$", re.MULTILINE)
 # What a driver does not offer on this card, and what a recording does not hold: absent, and no error.
 _NOT_OFFERED = frozenset({"ENOENT", "ENODATA", "EOPNOTSUPP", "ENOTSUP", "UNRECORDED"})
+# What drivers and firmware say in place of a number that they do not have.
+_ALL_ONES = frozenset({(1 << 64) - 1, (1 << 63) - 1, (1 << 32) - 1})
+_SIGNED = frozenset({"hw_temperature_celsius", "hw_temperature_limit_celsius", "hw_voltage_volts"})
 ErrorSink = Callable[[str, str, str], None]
 
 
@@ -114,16 +118,28 @@ class DeviceReader:
         value = self._read_int(source, plan.bdf, reading.path)
         if value is None:
             return
+        if value in _ALL_ONES or (value < 0 and reading.metric not in _SIGNED):
+            self._count_error(plan.bdf, source, "ERANGE")
+            return
         total = self._steady.advance(reading.path, value) if reading.counter else value
         into.add(reading.metric, reading.labels, total / reading.divisor)
 
     def _add_throttle(self, plan: DevicePlan, throttle: ThrottleReading, into: SampleSet) -> None:
+        listed = self._read("throttle", plan.bdf, throttle.listed) if throttle.listed else None
+        if listed is not None and listed.ok:
+            told = {name for name in listed.text.split() if _REASON.fullmatch(name)} - {"none"}
+            known = {name: name in told for name, _ in throttle.reasons}
+            self._tell_throttle(throttle, {**known, **dict.fromkeys(told, True)}, into)
+            return
         status = self._read_int("throttle", plan.bdf, throttle.status)
         if status is None:
             return
         values = {name: self._read_int("throttle", plan.bdf, path) if status else 0 for name, path in throttle.reasons}
         if status and not any(values.values()):
             values["unknown"] = 1
+        self._tell_throttle(throttle, values, into)
+
+    def _tell_throttle(self, throttle: ThrottleReading, values: Mapping[str, int | None], into: SampleSet) -> None:
         for name, value in values.items():
             if value is not None:
                 into.add("hw_gpu_throttled", tuple(sorted((*throttle.labels, ("reason", name)))), float(bool(value)))

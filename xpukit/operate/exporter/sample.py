@@ -31,12 +31,14 @@ class SampleSet:
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, Labels], float] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def add(self, name: str, labels: Labels, value: float) -> bool:
         """Whether the series was not there before."""
         if (name, labels) in self._values:
             return False
         self._values[(name, labels)] = value
+        self._known.update((name, told) for label, told in labels if label in ("hw_id", "hw_parent"))
         return True
 
     def extend(self, samples: list[Sample]) -> None:
@@ -45,8 +47,7 @@ class SampleSet:
 
     def has(self, name: str, bdf: str) -> bool:
         """Whether any series of the metric is about this GPU."""
-        wanted = (("hw_id", bdf), ("hw_parent", bdf))
-        return any(known == name and any(pair in labels for pair in wanted) for known, labels in self._values)
+        return (name, bdf) in self._known
 
     def __iter__(self) -> Iterator[Sample]:
         return (Sample(name, labels, value) for (name, labels), value in self._values.items())

@@ -19,7 +19,10 @@ def read_text_files(host: Host, directory: str, count_error: Callable[[str, str,
 
     known = {name: metric for name, metric in load_exporter_metrics().items() if metric.origin == ORIGIN}
     samples: list[Sample] = []
-    for name in host.list(directory).names:
+    listing = host.list(directory)
+    if listing.error and listing.error != "ENOENT":  # no rotation has written there yet
+        count_error("", "text-files", listing.error)
+    for name in listing.names:
         if not name.endswith(".prom"):
             continue
         answer = host.read(f"{directory}/{name}", limit_bytes=_LIMIT_BYTES)

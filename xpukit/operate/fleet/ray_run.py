@@ -14,8 +14,10 @@ import msgspec
 from xpukit import __version__
 from xpukit.core.errors import CouldNotJudgeError, ExternalError
 from xpukit.core.json_document import BAD_JSON
+from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.host import Host
 from xpukit.host import fleet as fleet_programs
+from xpukit.host.fleet.ray_folders import PREFIX
 from xpukit.operate.fleet.directory import FleetDirectory, FleetOptions
 from xpukit.operate.fleet.hosts import FleetHost, make_hosts
 from xpukit.operate.fleet.package import write_package
@@ -49,6 +51,7 @@ class DriverRequest(msgspec.Struct, frozen=True, kw_only=True):
     remote_ray: str
     head_address: str
     scratch: str
+    token_since: str = ""
     program: tuple[str, ...]
     else_: tuple[str, ...] = msgspec.field(name="else", default=())
     argv: tuple[str, ...]
@@ -73,7 +76,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the driver."""
 
-    event: Literal["cluster", "nodes", "running", "ended", "lost", "failed", "done"]
+    event: Literal["cluster", "nodes", "swept", "running", "ended", "lost", "failed", "done"]
     host: str = ""
     address: str = ""
     ray: str = ""
@@ -115,6 +118,8 @@ def run_fleet(
     arriving = directory.path / ".arriving"
 
     def take(event: Event) -> None:
+        if event.host and event.host not in known:
+            return
         record: HostRecord | None = None
         if event.event == "running":
             addresses[event.host] = event.address
@@ -126,13 +131,13 @@ def run_fleet(
                 address=addresses.get(event.host, ""),
             )  # fmt: skip
             record = directory.take(known[event.host], options.command, Path(event.folder), record)
-        if record is not None and record.host in known:
+        if record is not None:
             directory.add(record)
             del known[record.host]
         tell(record, event)
 
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="xpk-ray-", dir="/tmp"))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir="/tmp"))
         package = Path(scratch) / "xpukit.zip"
         if options.send:
             write_package(package)
@@ -164,6 +169,7 @@ def _build_request(
         remote_ray=options.remote_ray or ray.ray,
         head_address=options.head_address,
         scratch=scratch,
+        token_since=load_launch_forms().ray.token_since,
         program=program,
         else_=() if options.program or options.send else ("xpukit",),
         argv=options.command.argv,
@@ -195,8 +201,11 @@ def _drive(host: Host, ray: RayProgram, request: DriverRequest, limit_s: float, 
             take(event)
 
     program = str(Path(fleet_programs.__file__).parent / "driver.py")
+    # For a cluster that is there already: its token, its TLS keys, its folder.
+    names = host.env_names("RAY_").names if request.address else ()
+    env = {name: host.env(name).value or "" for name in names}
     # Ray says things in colour and asks home about its use otherwise.
-    env = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    env |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     ran = host.run((ray.python, program), timeout_s=limit_s, input=msgspec.json.encode(request), env=env, on_line=read)
     if failed:
         raise CouldNotJudgeError(failed[0], hint=_hint(request))

@@ -8,6 +8,9 @@ from xpukit.operate.monitor.settings import MonitorSettings
 
 PASSWORD_FILE = "secrets/grafana_admin_password"
 
+# Where rotations leave what became of them: xpukit rotate --text-files.
+_TEXT_FILES = "/var/lib/xpukit/metrics"
+
 _SAFE = """    restart: unless-stopped
     read_only: true
     cap_drop: [ALL]
@@ -15,9 +18,10 @@ _SAFE = """    restart: unless-stopped
 """
 
 
-def render_compose(settings: MonitorSettings) -> str:
+def render_compose(settings: MonitorSettings, *, prometheus: str, grafana: str) -> str:
     """For docker compose v2 and docker-compose 1.29.
 
+    `prometheus` and `grafana` stand for what these read when they start: where it changed, compose starts them anew.
     The host's network, so that exporters and engines on loopback are reached and nothing else is opened; who listens
     where is said to each program. The containers run as the directory's owner, who alone can read the password.
     """
@@ -37,6 +41,7 @@ services:
     volumes:
       - ./prometheus:/etc/prometheus:ro
       - ./data/prometheus:/prometheus
+    labels: {{xpukit.config: "{prometheus}"}}
 {_SAFE}    tmpfs: [/tmp]
   grafana:
     image: {json.dumps(settings.grafana_image)}
@@ -58,6 +63,7 @@ services:
       - ./grafana/provisioning:/etc/grafana/provisioning:ro
       - ./grafana/dashboards:/etc/grafana/dashboards:ro
       - ./data/grafana:/var/lib/grafana
+    labels: {{xpukit.config: "{grafana}"}}
 {_SAFE}    tmpfs: [/tmp, /var/log/grafana]
 """
     if settings.exporter_image:
@@ -66,18 +72,27 @@ services:
 
 
 def _render_exporter(settings: MonitorSettings) -> str:
-    """With the host's processes, or use by process could not be seen, and rights to look into them."""
+    """With the host's processes, or use by process could not be seen, and rights to look into them.
+
+    Docker's own AppArmor profile allows a look at processes of the same profile only.
+    """
+    nodes = "    devices: [/dev/dri]\n" if settings.render_nodes else ""
     return f"""  exporter:
     image: {json.dumps(settings.exporter_image)}
     network_mode: host
     pid: host
     user: "0:0"
-    command: [xpukit, exporter, --listen, 127.0.0.1, --port, "{settings.exporter_port}"]
+    command:
+      - xpukit
+      - exporter
+      - --listen=127.0.0.1
+      - --port={settings.exporter_port}
+      - --text-files={_TEXT_FILES}
     restart: unless-stopped
     read_only: true
     cap_drop: [ALL]
     cap_add: [SYS_PTRACE, DAC_READ_SEARCH]
-    devices: [/dev/dri]
-    security_opt: ["no-new-privileges:true"]
+{nodes}    security_opt: ["no-new-privileges:true", "apparmor:unconfined"]
+    volumes: ["{_TEXT_FILES}:{_TEXT_FILES}:ro"]
     tmpfs: [/tmp]
 """

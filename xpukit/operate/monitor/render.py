@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import msgspec
@@ -10,6 +11,8 @@ from xpukit.facts.exporter_engines import EngineMeaning, load_engine_meanings
 from xpukit.operate.monitor.compose import PASSWORD_FILE, render_compose
 from xpukit.operate.monitor.dashboards import DATASOURCE_UID, data_directory, load_dashboards, render_dashboard
 from xpukit.operate.monitor.settings import MonitorSettings
+
+COMPOSE_FILE = "compose.yaml"
 
 
 class MonitorFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +27,6 @@ def render_files(settings: MonitorSettings) -> tuple[MonitorFile, ...]:
     """Everything but the password, which is made once and kept."""
     rules = data_directory() / "rules"
     files = [
-        MonitorFile(path="compose.yaml", text=render_compose(settings)),
         MonitorFile(path="prometheus/prometheus.yml", text=render_prometheus(settings)),
         MonitorFile(path="prometheus/rules/names.yml", text=render_names(load_engine_meanings())),
         MonitorFile(path="prometheus/rules/settings.yml", text=render_limits(settings)),
@@ -36,13 +38,24 @@ def render_files(settings: MonitorSettings) -> tuple[MonitorFile, ...]:
     ]
     for path in sorted(rules.glob("*.yml")):
         files.append(MonitorFile(path=f"prometheus/rules/{path.name}", text=path.read_text(encoding="utf-8")))
+    digests = {
+        "prometheus": _digest(files, "prometheus/"),
+        "grafana": _digest(files, "grafana/provisioning/datasources/"),
+    }
+    files.append(MonitorFile(path=COMPOSE_FILE, text=render_compose(settings, **digests)))
+    # Grafana looks for changed dashboards itself.
     for name, dashboard in load_dashboards().items():
         files.append(MonitorFile(path=f"grafana/dashboards/{name}.json", text=render_dashboard(dashboard)))
     return tuple(sorted(files, key=lambda file: file.path))
 
 
+def _digest(files: list[MonitorFile], below: str) -> str:
+    told = sorted((file.path, file.text) for file in files if file.path.startswith(below))
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
 def render_prometheus(settings: MonitorSettings) -> str:
-    """prometheus.yml: the exporters (job xpukit), the engines (job engine, label engine), itself."""
+    """prometheus.yml: the exporters (job xpukit), the engines (job engine, label engine), balancers, itself."""
     every = f"{settings.scrape_interval_s}s"
     lines = [
         "# Written by xpukit monitor.",
@@ -60,12 +73,39 @@ def render_prometheus(settings: MonitorSettings) -> str:
         "    static_configs:",
         f'      - targets: ["127.0.0.1:{settings.prometheus_port}"]',
     ]
+    for number, (engine, address) in enumerate(settings.balancers):
+        lines += _list_balancer(number, engine, address)
     if settings.engines:
         lines += ["  - job_name: engine", "    static_configs:"]
         for engine in sorted({name for name, _ in settings.engines}):
             targets = [address for name, address in settings.engines if name == engine]
             lines += [f"      - targets: {json.dumps(targets)}", f"        labels: {{engine: {engine}}}"]
     return "\n".join(lines) + "\n"
+
+
+def _list_balancer(number: int, engine: str, address: str) -> list[str]:
+    """A balancer, and its engines: it says which there are, and passes their metrics on wherever they run now."""
+    return [
+        f"  - job_name: balancer-{number}",
+        "    static_configs:",
+        f'      - {{targets: ["{address}"], labels: {{job: balancer, balancer: "{address}"}}}}',
+        "    metric_relabel_configs:",
+        f"      - {{source_labels: [__name__], regex: {'|'.join(_BALANCER_METRICS)}, action: keep}}",
+        f"  - job_name: engines-{number}",
+        f'    http_sd_configs: [{{url: "http://{address}/targets"}}]',
+        "    relabel_configs:",
+        "      - {source_labels: [__address__], target_label: server}",
+        "      - {source_labels: [__address__], target_label: __metrics_path__, replacement: /engines/$1/metrics}",
+        f'      - {{source_labels: [__address__], target_label: instance, replacement: "{address}/$1"}}',
+        f'      - {{target_label: __address__, replacement: "{address}"}}',
+        "      - {target_label: job, replacement: engine}",
+        f"      - {{target_label: engine, replacement: {engine}}}",
+        f'      - {{target_label: balancer, replacement: "{address}"}}',
+    ]
+
+
+# What alerts and dashboards ask of HAProxy; it has some hundred others.
+_BALANCER_METRICS = ("haproxy_server_status", "haproxy_backend_active_servers", "haproxy_backend_current_queue")
 
 
 def render_names(meanings: tuple[EngineMeaning, ...]) -> str:

@@ -10,16 +10,18 @@ import msgspec
 from xpukit.core.errors import UsageError
 from xpukit.facts.exporter_engines import load_monitor_images
 
-_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}):(\d{1,5})")
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(\d{1,5})")
 _ENGINE = re.compile(r"(vllm|sglang)=(.+)")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]{0,254}(?:@sha256:[0-9a-f]{64})?")
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`exporters` are host:port, `engines` (engine, host:port); `listen` is Grafana's address, Prometheus' is loopback.
+    """`exporters` are host:port, `engines` and `balancers` (engine, host:port); `listen` is Grafana's address.
+
+    A balancer's address is that of its metrics: it tells which engines there are, and passes on those of each.
 
     `owner` is the user and group of the directory, as whom the containers run. `exporter_image` "": the exporter runs
-    on the host. Raises UsageError for what cannot be.
+    on the host. `render_nodes`: there is a /dev/dri to give it. Raises UsageError for what cannot be.
     """
 
     exporters: tuple[str, ...]
@@ -35,12 +37,15 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     exporter_image: str = ""
     exporter_port: int = 9808
     owner: tuple[int, int] = (1000, 1000)
+    balancers: tuple[tuple[str, str], ...] = ()
+    render_nodes: bool = True
 
 
 def make_settings(
     *,
     exporters: tuple[str, ...],
     engines: tuple[str, ...],
+    balancers: tuple[str, ...] = (),
     listen: str = "127.0.0.1",
     grafana_port: int = 3000,
     prometheus_port: int = 9090,
@@ -52,12 +57,17 @@ def make_settings(
     exporter_image: str = "",
     exporter_port: int = 9808,
     owner: tuple[int, int] = (1000, 1000),
+    render_nodes: bool = True,
 ) -> MonitorSettings:
     """Settings from what was typed; images default to the pinned ones."""
     pinned = load_monitor_images()
+    own = f"127.0.0.1:{exporter_port}"
+    if not exporters or (exporter_image and own not in exporters):
+        exporters = (own, *exporters)
     settings = MonitorSettings(
-        exporters=tuple(_check_target(target) for target in exporters or (f"127.0.0.1:{exporter_port}",)),
-        engines=tuple(_check_engine(engine) for engine in engines),
+        exporters=tuple(dict.fromkeys(_check_target(target) for target in exporters)),
+        engines=tuple(_check_engine("--engine", engine) for engine in engines),
+        balancers=tuple(dict.fromkeys(_check_engine("--balancer", balancer) for balancer in balancers)),
         listen=_check_listen(listen),
         grafana_port=grafana_port,
         prometheus_port=prometheus_port,
@@ -69,6 +79,7 @@ def make_settings(
         exporter_image=exporter_image,
         exporter_port=exporter_port,
         owner=owner,
+        render_nodes=render_nodes,
     )
     for image in (settings.prometheus_image, settings.grafana_image, settings.exporter_image):
         if image and not _IMAGE.fullmatch(image):
@@ -85,10 +96,10 @@ def _check_target(text: str) -> str:
     return text
 
 
-def _check_engine(text: str) -> tuple[str, str]:
+def _check_engine(option: str, text: str) -> tuple[str, str]:
     match = _ENGINE.fullmatch(text)
     if not match:
-        raise UsageError(f"--engine {text}: which engine?", hint="give vllm=HOST:PORT or sglang=HOST:PORT")
+        raise UsageError(f"{option} {text}: which engine?", hint="give vllm=HOST:PORT or sglang=HOST:PORT")
     return match[1], _check_target(match[2])
 
 

@@ -21,6 +21,11 @@ _NAN_REMEDY = (
 _WRONG_REMEDY = (
     "the same request with 16-bit weights and --enforce-eager tells whether quantization or a kernel is wrong"
 )
+_SWALLOWED = "all of it is told as thoughts (reasoning)"
+_SWALLOWED_REMEDY = (
+    "start it with the reasoning parser of this model, or without one (--reasoning-parser): clients that read the "
+    "answer get nothing"
+)
 _FEW_TOKENS = 16
 
 
@@ -87,6 +92,8 @@ def judge_sum_answer(api: Api, answer: Answer, right: int) -> Judged:
     """The answer to a sum. Thoughts that left no room for an answer are judged as far as they can be."""
     if api == "completions":
         return judge_first_number(answer.text, right)
+    if answer.swallowed:
+        return Judged(verdict="fail", why=f"{_SWALLOWED}: no answer is left")
     if not answer.unfinished:
         return judge_sum(answer.text, right)
     thoughts = judge_text(answer.thinking)
@@ -101,6 +108,8 @@ def advise(judged: Judged) -> str:
     """What to do about an answer that is none."""
     if judged.verdict != "fail":
         return ""
+    if _SWALLOWED in judged.why:
+        return _SWALLOWED_REMEDY
     if judged.why.startswith("wrong arithmetic"):
         return _WRONG_REMEDY
     return _NAN_REMEDY if judged.why.startswith(("degenerate", "repeated", "the answer is empty")) else ""
@@ -129,7 +138,7 @@ def _check_logprobs(gate: Gate, api: Api) -> None:
         return
     judged = gate.judge_reply(exchange)
     remedy = ""
-    if judged is not None and reply.status >= 500:
+    if judged is not None and reply.status == 500:
         # NaN cannot be written as JSON: servers fail on it (vllm-project/vllm#13035).
         judged = Judged(verdict="fail", why=f"{judged.why} (log probabilities that are not finite end so)")
         remedy = _NAN_REMEDY

@@ -124,7 +124,9 @@ def _choose(rows: list[object]) -> str:
 def _read_paths(ask: Ask, timeout_s: float) -> frozenset[str] | None:
     reply = ask("GET", "/openapi.json", timeout_s=timeout_s)
     paths = get(read_json(reply.body), "paths") if reply.status == 200 and not reply.trouble else None
-    return frozenset(str(path) for path in paths) if isinstance(paths, dict) else None
+    named = frozenset(str(path) for path in paths) if isinstance(paths, dict) else frozenset()
+    # A gateway that describes itself, or other places than ours, says nothing of what is here.
+    return named if named & set(PATHS.values()) else None
 
 
 def is_alive(ask: Ask, timeout_s: float | None = None) -> bool:

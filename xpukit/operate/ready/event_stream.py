@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 import msgspec
 
 from xpukit.operate.ready.read_reply import Answer, first_of, get, make_answer, read_json
@@ -24,7 +26,7 @@ def list_events(body: bytes) -> list[bytes]:
     """The data of each event (WHATWG's event stream): lines of one event are joined, comments left out."""
     events: list[bytes] = []
     data: list[bytes] = []
-    for line in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
+    for line in body.removeprefix(BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         if not line:
             if data:
                 events.append(b"\n".join(data))

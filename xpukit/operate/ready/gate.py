@@ -12,7 +12,7 @@ import msgspec
 from xpukit.facts.readiness import Level, find_limit, load_start
 from xpukit.host.http_client import HttpReply
 from xpukit.operate.ready.endpoint import JSON_TYPE, PATHS, Ask, Endpoint, is_alive
-from xpukit.operate.ready.read_reply import read_error, read_json
+from xpukit.operate.ready.read_reply import read_calls, read_error, read_json
 from xpukit.operate.ready.result import APIS, Api, CheckReport, Judged, Row
 
 _NOT_THERE = (404, 405, 501)
@@ -44,6 +44,7 @@ class Gate:
         size: int | None = None,
         timeout_s: float | None = None,
         report: Callable[[Row], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.ask = ask
         self.endpoint = endpoint
@@ -52,6 +53,7 @@ class Gate:
         self.size = size
         self._timeout_s = timeout_s
         self._report = report
+        self._sleep = sleep
         self.rows: list[Row] = []
         # Why nothing more is asked, "" while it is.
         self.gone = ""
@@ -106,10 +108,18 @@ class Gate:
             return False
         return True
 
-    def post(self, api: Api, body: Mapping[str, object], *, timeout_s: float | None = None) -> Exchange:
-        """Send JSON to an API."""
+    def post(
+        self, api: Api, body: Mapping[str, object], *, timeout_s: float | None = None, patient: bool = True
+    ) -> Exchange:
+        """Send JSON to an API. `patient`: again after the time that a busy endpoint asks for, if that is short."""
         data = msgspec.json.encode({"model": self.endpoint.model, **body})
-        return self.post_bytes(api, data, shown=data.decode(), timeout_s=timeout_s)
+        exchange = self.post_bytes(api, data, shown=data.decode(), timeout_s=timeout_s)
+        tries = int(find_limit("busy_tries")) if patient else 0
+        while tries and (wait_s := read_retry_after(exchange.reply)) is not None:
+            tries -= 1
+            self._sleep(wait_s)
+            exchange = self.post_bytes(api, data, shown=data.decode(), timeout_s=timeout_s)
+        return exchange
 
     def post_bytes(
         self, api: Api, data: bytes, *, shown: str, content_type: str = JSON_TYPE, timeout_s: float | None = None
@@ -126,7 +136,7 @@ class Gate:
         found: list[Exchange | None] = [None] * len(bodies)
 
         def send(place: int) -> None:
-            found[place] = self.post(api, bodies[place])
+            found[place] = self.post(api, bodies[place], patient=False)
 
         # Daemons: Ctrl-C must not wait for what the endpoint still owes.
         threads = [threading.Thread(target=send, args=(place,), daemon=True) for place in range(len(bodies))]
@@ -143,10 +153,15 @@ class Gate:
             return Judged(verdict="fail", why=f"no answer in time: {reply.detail}")
         if reply.trouble:
             return Judged(verdict="fail", why=f"{reply.trouble}: {reply.detail}")
+        if reply.status == 429:
+            why = f"HTTP 429: {exchange.refused[:200]} (it limits requests: ask again when it has time)"
+            return Judged(verdict="unknown", why=why)
         if reply.status != 200:
             return Judged(verdict="fail", why=f"HTTP {reply.status}: {exchange.refused[:200]}")
-        if exchange.parsed is None and "event-stream" not in reply.headers.get("content-type", ""):
+        if exchange.parsed is None and "event-stream" not in reply.headers.get("content-type", "").lower():
             return Judged(verdict="fail", why="the reply is no JSON")
+        if calls := read_calls(exchange.parsed):
+            return Judged(verdict="fail", why=f"it calls a tool ({', '.join(calls):.60}); none was offered")
         return None
 
     def find_refusal(self, api: Api, exchange: Exchange) -> str:
@@ -201,6 +216,14 @@ class Gate:
         if not is_alive(self.ask, self._timeout_s):
             judged = Judged(verdict="fail", why="the endpoint no longer answers after the check")
             self.add_result("alive", "endpoint", judged, None, began=began, remedy="look at the engine's log")
+
+
+def read_retry_after(reply: HttpReply) -> float | None:
+    """Seconds after which a busy endpoint (429, 503) wants to be asked again (None: it does not say, or too many)."""
+    said = reply.headers.get("retry-after", "").strip()
+    if reply.trouble or reply.status not in (429, 503) or not said.isascii() or not said.isdigit():
+        return None
+    return float(said) if len(said) < 6 and float(said) <= find_limit("busy_wait_s") else None
 
 
 def find_worst(judged: Sequence[tuple[Judged, Exchange]]) -> tuple[Judged, Exchange]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import struct
 from collections.abc import Sequence
 
 from xpukit.facts.readiness import find_limit
@@ -72,4 +74,15 @@ def list_vectors(reply: object) -> list[object]:
     indices = [get(row, "index") for row in rows]
     if sorted(i for i in indices if type(i) is int) == list(range(len(rows))):
         rows = [row for _, row in sorted(zip(indices, rows, strict=True), key=lambda pair: pair[0])]
-    return [get(row, "embedding") for row in rows]
+    return [_read_vector(get(row, "embedding")) for row in rows]
+
+
+def _read_vector(value: object) -> object:
+    """Numbers as they are; base64 of 32-bit little-endian floats, which is OpenAI's other encoding, as numbers."""
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+    except ValueError:
+        return value
+    return value if len(data) % 4 else list(struct.unpack(f"<{len(data) // 4}f", data))

@@ -25,6 +25,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
 
     @property
+    def swallowed(self) -> bool:
+        """Whether it ended by itself, and all of it is told as thoughts."""
+        return self.finish != "length" and not (self.text or "").strip() and bool(self.thinking.strip())
+
+    @property
     def shown(self) -> str | None:
         """What there is to judge: the answer, or where a model used up its tokens by thinking, its thoughts."""
         return self.thinking if not (self.text or "").strip() and self.thinking.strip() else self.text
@@ -78,6 +83,15 @@ def make_answer(
         logprobs=logprobs,
         prompt_tokens=prompt_tokens if type(prompt_tokens) is int else None,
     )
+
+
+def read_calls(reply: object) -> tuple[str, ...]:
+    """Names of the tools that an answer without text calls."""
+    message = get(first_of(get(reply, "choices")), "message")
+    calls = get(message, "tool_calls")
+    if get(message, "content") or not isinstance(calls, list):
+        return ()
+    return tuple(str(get(get(call, "function"), "name") or "?") for call in calls)
 
 
 def read_error(body: bytes) -> str:

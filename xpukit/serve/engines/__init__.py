@@ -24,7 +24,7 @@ RAY_PORT = 6379
 class NodeCase(msgspec.Struct, frozen=True, kw_only=True):
     """One machine of a launch. `ranks_here`: ranks that run on it. `addresses`: of all machines, the head first.
 
-    `asked_*`: the user named the size, so that it is written even where it is the default.
+    `asked_*`: the user named the size, so that it is written even where it is the default; `asked_variables`: names.
     """
 
     engine: str
@@ -40,6 +40,7 @@ class NodeCase(msgspec.Struct, frozen=True, kw_only=True):
     moe: bool = False
     asked_pp: bool = False
     asked_dp: bool = False
+    asked_variables: tuple[str, ...] = ()
 
     @property
     def nodes(self) -> int:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from xpukit.serve.engines import RAY_PORT, Helper, NodeCase, Spread
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.plan_types import Choice, Variable
+from xpukit.serve.ray_token import list_ray_variables
 from xpukit.serve.word_builder import WordBuilder
 
 ENGINES = ("lmdeploy",)
@@ -82,4 +83,5 @@ def _spread_by_ray(case: NodeCase) -> Spread:
         why="LMDeploy places the ranks of other machines through Ray; the server runs on the head only",
         source=_GUIDE,
     )
-    return Spread(helpers=(helper,), choices=(choice,), runs_engine=case.node == 0)
+    variables = list_ray_variables(case.asked_variables)
+    return Spread(helpers=(helper,), variables=variables, choices=(choice,), runs_engine=case.node == 0)

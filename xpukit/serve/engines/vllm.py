@@ -5,6 +5,7 @@ from __future__ import annotations
 from xpukit.serve.engines import RAY_PORT, Helper, NodeCase, Spread
 from xpukit.serve.parallelism import Parallelism
 from xpukit.serve.plan_types import Choice, Variable
+from xpukit.serve.ray_token import list_ray_variables
 from xpukit.serve.word_builder import WordBuilder
 
 ENGINES = ("vllm", "llm-scaler-vllm")
@@ -87,4 +88,5 @@ def _spread_by_ray(case: NodeCase) -> Spread:
         why="vLLM places its workers through Ray; the server runs on the head only",
         source=_RAY_GUIDE,
     )
-    return Spread(helpers=(helper,), variables=(host,), choices=(choice,), runs_engine=case.node == 0)
+    variables = (host, *list_ray_variables(case.asked_variables))
+    return Spread(helpers=(helper,), variables=variables, choices=(choice,), runs_engine=case.node == 0)

@@ -26,6 +26,9 @@ SERVICE = "balancer"
 SOCKET_DIR = "/run/balancer"
 _CONFIG = "/etc/haproxy/haproxy.cfg"
 _METRICS_PORT = 8404
+# The metrics' port of this machine lies so far from the endpoint's, which no other deployment has.
+_METRICS_STEP = 10_000
+_LAST_PORT = 65_535
 # Requests that an engine holds beside those it works on, so that its next step is never short of work.
 _QUEUED_SHARE = 2
 
@@ -141,6 +144,11 @@ def make_settings(recipe: Recipe, plan: Plan, slots: Sequence[Slot], options: Fo
     }
 
 
+def find_metrics_port(port: int) -> int:
+    """The metrics' port on loopback of the deployment whose endpoint has this one."""
+    return port + _METRICS_STEP if port + _METRICS_STEP <= _LAST_PORT else port - _METRICS_STEP
+
+
 def describe_slots(slots: Sequence[Slot]) -> str:
     """The slots as a label holds them."""
     return msgspec.json.encode(slots).decode()
@@ -157,6 +165,7 @@ def _write_service(
         "xpukit.engine": plan.engine.name,
         "xpukit.slots": describe_slots(slots),
         "xpukit.socket": f"{SOCKET_DIR}/admin.sock",
+        "xpukit.metrics": f"127.0.0.1:{find_metrics_port(plan.launches[0].port)}",
     }
 
     def note(value: Any, text: str) -> Any:
@@ -170,7 +179,13 @@ def _write_service(
         "restart": "unless-stopped",
         "container_name": f"{options.name}-{SERVICE}",
         "labels": labels,
-        "ports": [note(f"{publish_address(plan)}:{plan.launches[0].port}:{port}", "the only port that is published")],
+        "ports": [
+            note(f"{publish_address(plan)}:{plan.launches[0].port}:{port}", "the endpoint"),
+            note(
+                f"{labels['xpukit.metrics']}:{_METRICS_PORT}",
+                "metrics of HAProxy and of each engine, never but on loopback: xpukit monitor up --balancer",
+            ),
+        ],
         "volumes": [
             {"type": "bind", "source": f"./{config_name}", "target": _CONFIG, "read_only": True},
             note(

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import msgspec
 
 from xpukit.container.gpu_nodes import GpuNodes
 from xpukit.container.run_options import EngineName, RunOption, RunPlan, RunRequest, plan_run
+from xpukit.core.errors import UsageError
 from xpukit.facts.launch_forms import load_launch_forms
 from xpukit.serve.forms import FormOptions
 from xpukit.serve.forms.machines import MachinePart, list_machines
 from xpukit.serve.forms.quoting import REFERENCE, join_words
-from xpukit.serve.forms.ray_wait import list_detached, wait_for_head, wait_for_machines
+from xpukit.serve.forms.ray_wait import list_detached, wait_for_head, wait_for_machines, warn_of_old_ray
+from xpukit.serve.hub_cache import find_cached_root, find_draft_model
 from xpukit.serve.plan_types import Flag, Launch, Plan, Variable
 
 _LOOPBACK = "127.0.0.1"
@@ -262,7 +265,7 @@ def source_lines(plan: Plan) -> list[str]:
 def write_ray_script(plan: Plan, launches: Sequence[Launch], command: Sequence[str]) -> list[str]:
     """Inside a machine's container: its part of Ray, and on the head the engine once all machines joined."""
     ray = launches[0]
-    lines = source_lines(plan)
+    lines = [*source_lines(plan), *warn_of_old_ray()]
     if ray.role == "worker":
         return [*lines, *wait_for_head(ray), f"exec {join_words(ray.argv)}"]
     count = len({launch.node for launch in plan.launches})
@@ -284,7 +287,19 @@ def _find_health_port(plan: Plan, launch: Launch) -> int | None:
 def publish_address(plan: Plan) -> str:
     """The host's address that the port is published on: this machine only, unless asked otherwise."""
     asked = plan.request.host
-    return "0.0.0.0" if asked in _ANY else asked if asked and asked != "localhost" else _LOOPBACK
+    if asked in _ANY or not asked or asked == "localhost":
+        return "0.0.0.0" if asked in _ANY else _LOOPBACK
+    try:
+        address = ip_address(asked.strip("[]"))
+    except ValueError as err:
+        hint = "an address of this machine (ip -brief address), 0.0.0.0 for all of them, or leave it out"
+        raise UsageError(f"--host {asked}: a container's port is published on an address", hint=hint) from err
+    if "%" in str(address):
+        raise UsageError(
+            f"--host {asked}: a container's port cannot be published on an address with a zone",
+            hint="an address that holds beyond its link, or 0.0.0.0",
+        )
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _list_models(plan: Plan, options: FormOptions) -> tuple[str, ...]:
@@ -294,8 +309,10 @@ def _list_models(plan: Plan, options: FormOptions) -> tuple[str, ...]:
     path = plan.model.path or plan.request.model
     if not path.startswith("/"):
         return ()
-    folders = [path.rstrip("/")]
+    # In a cache the files of a model are links out of its folder.
+    folders = [find_cached_root(path) or path.rstrip("/"), find_draft_model(plan.request.speculative)]
     folders += [text.partition("=")[2] for text in plan.request.loras]
+    folders = [find_cached_root(folder) or folder for folder in folders]
     if plan.request.media_dir:
         folders.append(plan.request.media_dir)
     return tuple(dict.fromkeys(folder for folder in folders if folder.startswith("/")))

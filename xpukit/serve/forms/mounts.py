@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+
 
 def read_mount(text: str) -> dict[str, str | bool]:
-    """type, source, target and read_only, with Compose's names. A path holds no comma (plan_run refuses one)."""
+    """type, source, target and read_only, with Compose's names. It is a line of CSV."""
     found: dict[str, str | bool] = {}
-    for part in text.split(","):
+    for part in next(csv.reader([text])):
         name, _, value = part.partition("=")
         if name == "readonly":
             found["read_only"] = True

@@ -1,4 +1,4 @@
-"""Shell lines that wait for a Ray cluster, with a limit: its head first, then all machines."""
+"""Shell lines around `ray start`: its token, and waiting with a limit for the head and for all machines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,41 @@ import shlex
 from collections.abc import Sequence
 
 from xpukit.facts.launch_forms import load_launch_forms
+from xpukit.serve.forms.quoting import REFERENCE
 from xpukit.serve.plan_types import Launch
+from xpukit.serve.ray_token import MODE, TOKEN
 
 _COUNT = (
     'import ray; ray.init(address="auto", logging_level="ERROR"); '
     'raise SystemExit(sum(node["Alive"] for node in ray.nodes()) < {count})'
 )
 _ADDRESS = "--address="
+
+
+def export_token(ray: Launch) -> list[str]:
+    """What the plan says of Ray's token, for all that a script starts."""
+    lines = require_token(ray)
+    return [*lines, f"export {MODE}=token {TOKEN}"] if lines else []
+
+
+def require_token(ray: Launch) -> list[str]:
+    """A line that ends a script where the token that is to be passed on is not there."""
+    tokens = [one for one in ray.variables if one.name == TOKEN and REFERENCE.fullmatch(one.value)]
+    return [f': "${{{TOKEN}:?is not set: {one.why}}}"' for one in tokens]
+
+
+def warn_of_old_ray() -> list[str]:
+    """Says so where this machine's Ray knows no token: it leaves the variables unread, and its ports open."""
+    fact = load_launch_forms().ray
+    said = f"knows no token ({fact.token_since} does): whoever reaches this machine's ports can run programs here"
+    return [
+        # `ray --version` takes seconds on a busy machine; where this finds none, `ray start` will say so.
+        "have=$(python3 -c 'import importlib.metadata as m; print(m.version(\"ray\"))' 2>/dev/null)",
+        f"oldest=$(printf '%s\\n' {fact.token_since} \"$have\" | sort -V | head -n 1)",
+        f'if [ -n "$have" ] && [ "$oldest" != {fact.token_since} ]; then',
+        f'  echo "warning: Ray $have {said}. Let only the machines of this plan reach them" >&2',
+        "fi",
+    ]
 
 
 def wait_for_machines(count: int, *, watch: bool = False) -> list[str]:

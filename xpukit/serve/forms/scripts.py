@@ -6,7 +6,7 @@ from xpukit.serve.forms import FormFile, FormOptions
 from xpukit.serve.forms.heading import list_heading, list_reasons
 from xpukit.serve.forms.machines import MachinePart, is_key, list_machines
 from xpukit.serve.forms.quoting import assign, assign_value, continue_lines, list_lines, quote_word
-from xpukit.serve.forms.ray_wait import wait_for_head, wait_for_machines
+from xpukit.serve.forms.ray_wait import export_token, wait_for_head, wait_for_machines, warn_of_old_ray
 from xpukit.serve.plan_types import Launch, Plan
 
 
@@ -60,6 +60,7 @@ def _write_together(plan: Plan, part: MachinePart, options: FormOptions, machine
         # $BASHPID: the subshell, whose trap ends what it started.
         lines.append(f"echo $BASHPID > {quote_word(name_ids(options, part.node))}")
     if part.ray is not None:
+        lines += [*export_token(part.ray), *warn_of_old_ray()]
         lines += [*wait_for_head(part.ray), *_write_background(plan, part.ray, options)]
         if part.engines:
             lines += wait_for_machines(machines, watch=True)

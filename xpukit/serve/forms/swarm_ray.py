@@ -17,6 +17,7 @@ from xpukit.serve.forms.docker import comment_container, write_command
 from xpukit.serve.forms.heading import list_heading
 from xpukit.serve.forms.machines import MachinePart, list_machines, write_preflight
 from xpukit.serve.forms.quoting import quote_word
+from xpukit.serve.forms.ray_wait import require_token
 from xpukit.serve.plan_types import Flag, Launch, Plan, Variable
 
 NAME = "swarm-ray"
@@ -114,7 +115,9 @@ def _write_machine(
     """`head`: the address at which the swarm's manager is joined; `peer`: another machine's, to find the way there."""
     lines = ["#!/bin/bash", *([f"# {line}" for line in list_heading(plan)] if options.comments else [])]
     lines.append(f"# on machine {part.node} ({part.address}):")
-    lines += ["set -eu", *_join_swarm(part, head, peer, options)]
+    lines.append("set -eu")
+    lines += require_token(part.ray) if part.ray else []
+    lines += _join_swarm(part, head, peer, options)
     for one in containers:
         if options.comments:
             lines += comment_container(one)

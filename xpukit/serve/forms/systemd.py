@@ -13,7 +13,7 @@ from xpukit.serve.forms.environment_file import list_checks, name_place, write_e
 from xpukit.serve.forms.heading import list_heading, list_reasons
 from xpukit.serve.forms.machines import MachinePart, is_key, list_machines
 from xpukit.serve.forms.quoting import REFERENCE, join_words
-from xpukit.serve.forms.ray_wait import wait_for_head, wait_for_machines
+from xpukit.serve.forms.ray_wait import wait_for_head, wait_for_machines, warn_of_old_ray
 from xpukit.serve.forms.unit_text import (
     continue_unit_lines,
     escape_text,
@@ -133,7 +133,9 @@ def _run_natively(plan: Plan, part: MachinePart, options: FormOptions) -> list[_
         name = _name_unit(options, launch)
         wait: list[str] = []
         if launch.role == "worker":
-            wait = wait_for_head(launch)
+            wait = [*warn_of_old_ray(), *wait_for_head(launch)]
+        elif launch.role == "head":
+            wait = warn_of_old_ray()
         elif launch.role == "engine" and part.ray is not None:
             wait = wait_for_machines(machines)
         after = tuple(f"{helper}.service" for helper in helpers) if launch.role == "engine" else ()
@@ -186,7 +188,8 @@ def _is_passed(variable: Variable) -> bool:
 
 def _describe_passed(plan: Plan, variable: Variable) -> PassedVariable:
     reference = variable.value if not variable.passed else f"${{{variable.name}}}"
-    return PassedVariable(name=variable.name, reference=reference, why=variable.why, required=is_key(plan, variable))
+    required = not variable.passed or is_key(plan, variable)
+    return PassedVariable(name=variable.name, reference=reference, why=variable.why, required=required)
 
 
 def start(names: Sequence[str]) -> tuple[str, ...]:

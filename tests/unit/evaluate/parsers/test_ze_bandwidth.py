@@ -49,7 +49,7 @@ def test_devices_and_their_total(samples: Path) -> None:
 def test_one_line_in_full(samples: Path) -> None:
     assert parse(samples, "table-1dev-verified").readings[0] == TransferReading(
         direction="h2d", is_total=False, device=0, bytes=1, gbps=0.000247, latency_us=4.04, form="table", line=12,
-        verified=True,
+        verified=True, devices=1,
     )  # fmt: skip
 
 
@@ -237,3 +237,10 @@ def test_table_and_csv_of_the_same_run_agree(corpus_dir: Path) -> None:
     )
     keys = [[(r.direction, r.device, r.is_total, r.bytes) for r in readings] for readings in (table, csv)]
     assert keys[0] == keys[1]
+
+
+def test_a_run_that_ended_before_it_measured_adds_no_device(samples: Path) -> None:
+    """Ctrl-C after its first lines, and the next run of the same program below."""
+    text = (samples / "ze_bandwidth" / "table-1dev-verified.txt").read_text(encoding="utf-8")
+    stopped = (samples / "ze_bandwidth" / "table-2dev.txt").read_text(encoding="utf-8").partition("Iterations")[0]
+    assert [row.devices for row in parse_ze_bandwidth(stopped + text).readings] == [1] * 12

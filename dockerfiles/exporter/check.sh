@@ -10,10 +10,10 @@ check() {
     failed=1
   fi
 }
+reads_this_machine() {
+  xpukit exporter --once --no-level-zero --no-xpu-smi | grep -q '^xpukit_exporter_info{'
+}
 check not-root test "$(id -u)" -ne 0
-check socket-folder test -w /run/balancer
-check version haproxy -v
-check config haproxy -c -f /etc/haproxy/haproxy.cfg
-# An admin socket on an address would let anyone who reaches it take engines out.
-check no-network-socket bash -c '! grep -Eq "^[[:space:]]*stats socket [^/]" /etc/haproxy/haproxy.cfg'
+check version xpukit --version
+check reads-this-machine reads_this_machine
 exit "$failed"
