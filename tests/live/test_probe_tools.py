@@ -12,7 +12,7 @@ from tests.live.docker_engine import find_processes
 from tests.machines.four_b60 import BDFS, LEVEL_ZERO_ORDER, MEMORY_BYTES, NAME, make_answer, make_devices
 from tests.native.build import build_fake_level_zero, find_missing, write_config
 from xpukit.host.live import LiveHost
-from xpukit.probe import findings, join, level_zero, sycl, xpu_smi
+from xpukit.probe import findings, join, level_zero, selectors, sycl, xpu_smi
 
 pytestmark = pytest.mark.live
 
@@ -26,7 +26,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """`use("xpu-smi-1x")` puts a stand-in before everything else on PATH; time-outs are short."""
     monkeypatch.setattr(xpu_smi, "LIST_TIMEOUT_S", 2.0)
     monkeypatch.setattr(sycl, "TIMEOUT_S", 10.0)
-    for name in sycl.SELECTORS:
+    for name in selectors.NAMES:
         monkeypatch.delenv(name, raising=False)
 
     def put(*names: str) -> LiveHost:
