@@ -250,6 +250,25 @@ def test_killed_at_every_entry_of_the_journal(machine: Machine, numbers: tuple[i
     assert killed >= len(numbers)
 
 
+@pytest.mark.parametrize("lost", ["member", "group"])
+def test_what_a_killed_undo_left_in_gshadow_goes_with_the_next(machine: Machine, lost: str) -> None:
+    """Shadow's tools write /etc/group first, and may be killed before they write /etc/gshadow."""
+    machine.add_packages((TinyPackage("xpk-a"),))
+    stack = 'include = ["permissions"]\n' + stack_of("xpk-a")
+    before = drop_litter(machine)
+    machine.install("apply", "--stack", str(machine.write_stack(stack)), *SOURCE, "--user", "worker", "--yes")
+    groups = machine.root / "etc/group"
+    lines = groups.read_text().splitlines()
+    if lost == "member":
+        lines = [line.removesuffix("worker") if line.startswith("video:") else line for line in lines]
+    else:
+        lines = [line for line in lines if not line.startswith("render:")]
+    assert lines != groups.read_text().splitlines()
+    groups.write_text("\n".join(lines) + "\n")
+    machine.install("undo", "--yes")
+    assert drop_litter(machine) == before
+
+
 def drop_litter(machine: Machine) -> dict[str, object]:
     """Without what shadow's tools and apt leave when they are killed themselves."""
     found = machine.snapshot()

@@ -104,8 +104,10 @@ def check_meaning(name: str, read: dict[str, object]) -> None:
     containers = {one.name: one for one in list_containers(load_plan(name), FormOptions())}
     for key, service in services.items():
         assert [word.replace("$$", "$") for word in service.get("command") or []] == list(containers[key].run.arguments)
-        if any(one.required for one in containers[key].passed):
-            assert "a$$b c" in service["environment"].values()
+        for one in containers[key].passed:
+            if one.required:
+                value = ENVIRONMENT[one.reference.removeprefix("${").removesuffix("}")]
+                assert service["environment"][one.name] == value.replace("$", "$$")
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -11,6 +12,9 @@ def build_schema(name: str, body: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON schema of a document `name` (such as xpukit.probe/1) whose own part is `body`."""
     (reference,), components = msgspec.json.schema_components([body], ref_template="#/$defs/{name}")
     definitions: dict[str, Any] = dict(components)
+    for part in definitions.values():
+        if "description" in part:  # Python 3.13 takes a docstring's indentation away, earlier ones do not
+            part["description"] = inspect.cleandoc(part["description"])
     own = definitions.pop(str(reference["$ref"]).rpartition("/")[2])
     envelope = {
         "schema": {"const": name},

@@ -30,6 +30,15 @@ def read_groups(site: Site) -> dict[str, Group]:
     return found
 
 
+def read_shadow_groups(site: Site) -> dict[str, tuple[str, ...]]:
+    """Members by group as /etc/gshadow has them; {} where it cannot be read (it takes root) or is not there.
+
+    Shadow's tools write /etc/group first: one that was killed leaves a group or a member in /etc/gshadow only.
+    """
+    lines = [line.split(":") for line in site.read("/etc/gshadow").text.splitlines()]
+    return {fields[0]: tuple(name for name in fields[3].split(",") if name) for fields in lines if len(fields) >= 4}
+
+
 def read_accounts(site: Site) -> dict[str, Account]:
     """/etc/passwd by name."""
     found = {}

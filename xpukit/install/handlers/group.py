@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpukit.install.accounts import read_groups
+from xpukit.install.accounts import read_groups, read_shadow_groups
 from xpukit.install.change import Change, GroupChange, MemberChange
 from xpukit.install.handler import Entry, Handler, Position, State
 from xpukit.install.journal import load_journal
@@ -28,14 +28,24 @@ def do_group(work: Work, change: Change) -> None:
 
 def undo_group(work: Work, entry: Entry) -> None:
     assert isinstance(entry.change, GroupChange)
-    if entry.before["gid"] is None and entry.change.group in read_groups(work.site):
-        work.must_with_lock(("groupdel", entry.change.group), timeout_s=60)
+    group = entry.change.group
+    if entry.before["gid"] is not None:
+        return
+    if group not in read_groups(work.site):
+        if group not in read_shadow_groups(work.site):
+            return
+        # What a killed groupdel left in /etc/gshadow goes with the group only.
+        work.must_with_lock(("groupadd", "--system", group), timeout_s=60)
+    work.must_with_lock(("groupdel", group), timeout_s=60)
 
 
 def locate_group(site: Site, entry: Entry) -> Position:
     gid = observe_group(site, entry.change)["gid"]
     if entry.before["gid"] is not None:
         return Position(standing="both")
+    assert isinstance(entry.change, GroupChange)
+    if gid is None and entry.change.group in read_shadow_groups(site):
+        return Position(standing="after", note=f"{name_group(entry.change)[0]} is left in /etc/gshadow only")
     if gid is None:
         note = "" if entry.after is None else f"{name_group(entry.change)[0]} is gone"
         return Position(standing="before", note=note)

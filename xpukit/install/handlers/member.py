@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpukit.install.accounts import is_member, read_groups
+from xpukit.install.accounts import is_member, read_groups, read_shadow_groups
 from xpukit.install.change import Change, MemberChange
 from xpukit.install.handler import Entry, Handler, Position, State
 from xpukit.install.site import Site
@@ -28,16 +28,23 @@ def undo_member(work: Work, entry: Entry) -> None:
     change = entry.change
     assert isinstance(change, MemberChange)
     found = read_groups(work.site).get(change.group)
-    if not entry.before["member"] and found is not None and change.user in found.members:
+    listed = found is not None and change.user in found.members
+    if not entry.before["member"] and (listed or _is_left(work.site, change)):
         work.must_with_lock(("gpasswd", "-d", change.user, change.group), timeout_s=60)
 
 
+def _is_left(site: Site, change: MemberChange) -> bool:
+    """Whether an undo that was killed left the user in /etc/gshadow, in a group that is there."""
+    return change.group in read_groups(site) and change.user in read_shadow_groups(site).get(change.group, ())
+
+
 def locate_member(site: Site, entry: Entry) -> Position:
+    assert isinstance(entry.change, MemberChange)
     member = observe_member(site, entry.change)["member"]
     if entry.before["member"]:
         return Position(standing="both")
     note = "" if member or entry.after is None else f"{name_member(entry.change)[0]}: no longer"
-    return Position(standing="after" if member else "before", note=note)
+    return Position(standing="after" if member or _is_left(site, entry.change) else "before", note=note)
 
 
 def describe_member(change: Change) -> str:
