@@ -12,9 +12,7 @@ def build_schema(name: str, body: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON schema of a document `name` (such as xpukit.probe/1) whose own part is `body`."""
     (reference,), components = msgspec.json.schema_components([body], ref_template="#/$defs/{name}")
     definitions: dict[str, Any] = dict(components)
-    for part in definitions.values():
-        if "description" in part:  # Python 3.13 takes a docstring's indentation away, earlier ones do not
-            part["description"] = inspect.cleandoc(part["description"])
+    _clean_descriptions(definitions)
     own = definitions.pop(str(reference["$ref"]).rpartition("/")[2])
     envelope = {
         "schema": {"const": name},
@@ -31,3 +29,17 @@ def build_schema(name: str, body: type[msgspec.Struct]) -> dict[str, Any]:
         "required": [*envelope, *own.get("required", [])],
         "$defs": definitions,
     }
+
+
+def build_file_schema(name: str, body: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a file without an envelope: what users write, or what must be the same bytes each time."""
+    schema = msgspec.json.schema(body)
+    _clean_descriptions(schema.get("$defs", {}))
+    return {"title": name, **schema}
+
+
+def _clean_descriptions(definitions: dict[str, Any]) -> None:
+    """Python 3.13 takes a docstring's indentation away, earlier ones do not."""
+    for part in definitions.values():
+        if "description" in part:
+            part["description"] = inspect.cleandoc(part["description"])
