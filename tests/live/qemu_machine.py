@@ -265,7 +265,7 @@ class QemuMachine(contextlib.AbstractContextManager["QemuMachine"]):
             self._kill()
             self._work.cleanup()
 
-    def boot(self, spec: QemuSpec, share: Mapping[str, Path] | None = None, *, limit_s: float = 240.0) -> None:
+    def boot(self, spec: QemuSpec, share: Mapping[str, Path] | None = None, *, limit_s: float = 120.0) -> None:
         """Start the machine with copies of host directories mounted at the guest paths of `share`. They can
         be written to; nothing of that outlives the boot. Raises QemuError."""
         shares = dict(share or {})
@@ -286,13 +286,23 @@ class QemuMachine(contextlib.AbstractContextManager["QemuMachine"]):
         append += f" PATH=/usr/sbin:/usr/bin HOME=/root LC_ALL=C.UTF-8 PYTHONPATH={XPUKIT_GUEST_DIR}"
         argv += ["-kernel", str(image / "vmlinuz"), "-append", f"{append} {spec.kernel_args}"]
         argv = ["setpriv", "--pdeathsig", "KILL", *argv]  # the kernel ends QEMU with us, however we end
-        with self._their_end as end, open(work / "qemu.log", "wb") as log:
-            self._process = subprocess.Popen(argv, stdin=end.fileno(), stdout=log, stderr=log, start_new_session=True)
-        self._ask(None, limit_s)
+        try:
+            self._start(argv, limit_s)
+        except QemuError as error:
+            # Emulated processors were seen to stand still while they start, once in some hundred boots.
+            print(f"qemu: a second try after: {error}")
+            self._channel, self._their_end = socket.socketpair()
+            self._start(argv, limit_s)
         for i, guest_dir in enumerate(shares):
             ran = self.run(["mount", "-o", "X-mount.mkdir", f"/dev/nvme0n{i + 2}", guest_dir])
             if ran.rc != 0:
                 raise self._give_up(f"{guest_dir}: {ran.err}")
+
+    def _start(self, argv: Sequence[str], limit_s: float) -> None:
+        """QEMU, and the guest's greeting. Raises QemuError."""
+        with self._their_end as end, open(Path(self._work.name) / "qemu.log", "wb") as log:
+            self._process = subprocess.Popen(argv, stdin=end.fileno(), stdout=log, stderr=log, start_new_session=True)
+        self._ask(None, limit_s)
 
     def run(self, argv: Sequence[str], timeout_s: float = 60.0) -> GuestRan:
         """Run one command as the guest's root, stdin closed, each stream cut at 4 MiB. A command that fails

@@ -184,16 +184,25 @@ def test_a_host_takes_away_what_a_killed_run_left_there(used: bool, tmp_path: Pa
     ray.chmod(0o755)
     new = left.parent / f"{PREFIX}test-{os.getpid()}"
     other = subprocess.Popen(["sleep", "100"], env={**os.environ, "RAY_TMPDIR": str(left)}) if used else None
+    said = tmp_path / "said"
     try:
-        ran = subprocess.run(
-            ["sh", "-c", JOIN, "xpukit", str(ray), str(new), "10.0.0.1:6379", "{}"],
-            input="token\n", env={**os.environ, "SSH_CONNECTION": "10.0.0.9 1 10.0.0.1 22"}, start_new_session=True,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        # The end of its input would be the end of the run: it stays open until the script is done.
+        with (
+            said.open("w") as log,
+            subprocess.Popen(
+                ["sh", "-c", JOIN, "xpukit", str(ray), str(new), "10.0.0.1:6379", "{}"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True,
+                env={**os.environ, "SSH_CONNECTION": "10.0.0.9 1 10.0.0.1 22"},
+            ) as joining,
+        ):  # fmt: skip
+            assert joining.stdin is not None
+            joining.stdin.write("token\n")
+            joining.stdin.flush()
+            joining.wait(timeout=120)
     finally:
         if other is not None:
             other.kill()
             other.wait()
-    assert "--node-ip-address=10.0.0.1" in (tmp_path / "ray.asked").read_text(), ran.stderr
-    assert left.exists() is used, ran.stderr
+    assert "--node-ip-address=10.0.0.1" in (tmp_path / "ray.asked").read_text(), said.read_text()
+    assert left.exists() is used, said.read_text()
     assert not new.exists()

@@ -86,7 +86,7 @@ read -r RAY_AUTH_TOKEN || exit 1
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="$2"
 set -- "$1" "$2" "$3" "$4" $SSH_CONNECTION
 export XPUKIT_FLEET_PART="$2 $4"
-ray= end= made= tries=3
+ray= end= made= tries=3 code=1
 mkdir -m 700 "$RAY_TMPDIR" 2>/dev/null && made=1 && uname -n >"$RAY_TMPDIR/MARKER"
 # What a run left here that was killed: this user's, this machine's, and no process speaks of it any more.
 for old in "${RAY_TMPDIR%/*}"/PREFIX*; do
