@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -54,6 +55,9 @@ class BelowHost(LiveHost):
 
     def read(self, path: str, **options: object) -> FileAnswer:
         return super().read(self._root + path, **options)  # type: ignore[arg-type]
+
+    def read_many(self, paths: Sequence[str], **options: object) -> tuple[FileAnswer, ...]:
+        return super().read_many([self._root + path for path in paths], **options)  # type: ignore[arg-type]
 
     def list(self, path: str, **options: object) -> NamesAnswer:
         return super().list(self._root + path, **options)  # type: ignore[arg-type]

@@ -21,21 +21,32 @@ class DeadlineThread:
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Any] | None = None
 
-    def call(self, work: Callable[[], T], timeout_s: float) -> T:
-        """`work()`'s value or exception; DeadlineMissedError after `timeout_s`."""
+    def call(self, work: Callable[[], T], timeout_s: float, *, count_done: Callable[[], int] | None = None) -> T:
+        """`work()`'s value or exception; DeadlineMissedError after `timeout_s`.
+
+        With `count_done` (how many parts of the work are done) the time is that of one part, not of all.
+        """
         with self._lock:
             if self._jobs is None:
                 self._jobs = queue.SimpleQueue()
                 # Daemon: a thread stuck in a driver must not keep the process from ending.
                 threading.Thread(target=_serve, args=(self._jobs,), daemon=True, name="xpukit-read").start()
             reply: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-            self._jobs.put((work, reply))
-            try:
-                fine, value = reply.get(timeout=timeout_s)
-            except queue.Empty:
-                self._jobs.put(None)  # should it ever come back, let it end
-                self._jobs = None
-                raise DeadlineMissedError from None
+            jobs = self._jobs
+            jobs.put((work, reply))
+            before = -1
+            while True:
+                done = count_done() if count_done is not None else 0
+                try:
+                    if done == before:
+                        jobs.put(None)  # should it ever come back, let it end
+                        self._jobs = None
+                        raise DeadlineMissedError
+                    before = done
+                    fine, value = reply.get(timeout=timeout_s)
+                    break
+                except queue.Empty:
+                    continue
         if fine:
             result: T = value
             return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,17 @@ class Host(ABC):
         tail: bool = False,
     ) -> FileAnswer:
         """The first `limit_bytes` of a file, within `timeout_s`; with `tail` half from its start, half from its end."""
+
+    def read_many(
+        self, paths: Sequence[str], *, limit_bytes: int = READ_LIMIT_BYTES, timeout_s: float = READ_TIMEOUT_S
+    ) -> tuple[FileAnswer, ...]:
+        """`read` of each, in their order, cheaper on a live host. After one that hangs nothing more is read."""
+        found: builtins.list[FileAnswer] = []
+        for path in paths:
+            found.append(self.read(path, limit_bytes=limit_bytes, timeout_s=timeout_s))
+            if found[-1].error == "ETIMEDOUT":
+                break
+        return (*found, *(FileAnswer(error="ETIMEDOUT") for _ in paths[len(found) :]))
 
     @abstractmethod
     def list(self, path: str, *, timeout_s: float = READ_TIMEOUT_S) -> NamesAnswer:

@@ -97,13 +97,25 @@ class LiveHost(Host):
         tail: bool = False,
     ) -> FileAnswer:
         try:
-            return self._deadline.call(lambda: read_file(path, limit_bytes, tail=tail), timeout_s)
+            return self._deadline.call(lambda: _read_now(path, limit_bytes, tail=tail), timeout_s)
         except DeadlineMissedError:
             return FileAnswer(error="ETIMEDOUT")
-        except ValueError:  # a path with a null byte
-            return FileAnswer(error="EINVAL")
-        except OSError as err:
-            return FileAnswer(error=name_errno(err))
+
+    def read_many(
+        self, paths: Sequence[str], *, limit_bytes: int = READ_LIMIT_BYTES, timeout_s: float = READ_TIMEOUT_S
+    ) -> tuple[FileAnswer, ...]:
+        done: list[FileAnswer] = []
+
+        def read_all() -> None:
+            for path in paths:
+                done.append(_read_now(path, limit_bytes))
+
+        try:
+            self._deadline.call(read_all, timeout_s, count_done=lambda: len(done))
+            return tuple(done)
+        except DeadlineMissedError:
+            found = tuple(done)  # the thread that was left behind may still add to the list
+            return found + (FileAnswer(error="ETIMEDOUT"),) * (len(paths) - len(found))
 
     def list(self, path: str, *, timeout_s: float = READ_TIMEOUT_S) -> NamesAnswer:
         try:
@@ -266,3 +278,12 @@ def _list_udev(subsystem: str) -> UdevAnswer:
     except (OSError, pyudev.DeviceNotFoundError) as err:
         return UdevAnswer(devices=tuple(devices), error=f"{type(err).__name__}: {err}")
     return UdevAnswer(devices=tuple(sorted(devices, key=lambda device: device.sys_path)))
+
+
+def _read_now(path: str, limit_bytes: int, *, tail: bool = False) -> FileAnswer:
+    try:
+        return read_file(path, limit_bytes, tail=tail)
+    except ValueError:  # a path with a null byte
+        return FileAnswer(error="EINVAL")
+    except OSError as err:
+        return FileAnswer(error=name_errno(err))

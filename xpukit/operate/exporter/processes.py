@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from xpukit.facts.exporter_metrics import load_exporter_sources
+from xpukit.host.answers import FileAnswer
 from xpukit.host.door import Host
 from xpukit.operate.exporter.fdinfo import DrmClient, parse_fdinfo
 
@@ -102,9 +104,18 @@ class ClientFinder:
     def read(self, *, timeout_s: float) -> list[SeenClient]:
         """The clients as they are now; those that ended are left out."""
         seen: dict[tuple[str, str], SeenClient] = {}
-        for file in self.files:
-            client = parse_fdinfo(self._host.read(file.path, timeout_s=timeout_s).text)
+        for file, answer in self._read_files(timeout_s):
+            client = parse_fdinfo(answer.text)
             if client is not None:
                 found = SeenClient(client=client, process=file.process, container=file.container)
                 seen.setdefault((client.bdf, client.client_id), found)
         return list(seen.values())
+
+    def _read_files(self, timeout_s: float) -> Iterator[tuple[ClientFile, FileAnswer]]:
+        rest = self.files  # a scan beside this may put others there
+        while rest:
+            answers = self._host.read_many([file.path for file in rest], timeout_s=timeout_s)
+            # What comes after one that hangs was not read.
+            read = next((number for number, one in enumerate(answers, 1) if one.error == "ETIMEDOUT"), len(answers))
+            yield from zip(rest[:read], answers[:read], strict=True)
+            rest = rest[read:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from xpukit.host.answers import FileAnswer
 from xpukit.host.door import Host
@@ -36,6 +36,8 @@ class DeviceReader:
         self._host = host
         self._steady = steady
         self._count_error = count_error
+        # Of the device that is being read: what was read at once, for a call costs more than a file.
+        self._ahead: dict[str, FileAnswer] = {}
 
     def read_each(self, plan: DevicePlan, into: SampleSet) -> None:
         """What moves: clocks, sensors, throttling, the link, the state. Never raises."""
@@ -50,6 +52,7 @@ class DeviceReader:
                 into.add("hw_gpu_runtime_suspended", gpu_labels(plan.bdf), float(asleep))
                 if asleep:
                     return
+            self._read_ahead([*(one.path for one in plan.each), *_list_others(plan)])
             for reading in plan.each:
                 self._add_number(plan, reading, into)
             for throttle in plan.throttles:
@@ -59,6 +62,7 @@ class DeviceReader:
         except HungError:
             problems.add("degraded")
         finally:
+            self._ahead = {}
             state = next((state for state in ("failed", "degraded") if state in problems), "ok")
             for name in ("ok", "degraded", "failed"):
                 into.add("hw_status", gpu_labels(plan.bdf, hw_state=name), float(name == state))
@@ -95,12 +99,16 @@ class DeviceReader:
         return answer.error in ("ENOENT", "ENODEV") or answer.data[:2] == b"\xff\xff"
 
     def _read(self, source: str, bdf: str, path: str) -> FileAnswer:
-        answer = self._host.read(path, limit_bytes=_LIMIT_BYTES, timeout_s=READ_TIMEOUT_S)
+        answer = self._ahead.get(path) or self._host.read(path, limit_bytes=_LIMIT_BYTES, timeout_s=READ_TIMEOUT_S)
         if answer.error and answer.error not in _NOT_OFFERED:
             self._count_error(bdf, source, answer.error)
             if answer.error == "ETIMEDOUT":
                 raise HungError
         return answer
+
+    def _read_ahead(self, paths: Sequence[str]) -> None:
+        answers = self._host.read_many(paths, limit_bytes=_LIMIT_BYTES, timeout_s=READ_TIMEOUT_S)
+        self._ahead = dict(zip(paths, answers, strict=True))
 
     def _read_int(self, source: str, bdf: str, path: str) -> int | None:
         answer = self._read(source, bdf, path)
@@ -169,6 +177,15 @@ class DeviceReader:
                 aspect = gpu_labels(plan.bdf, port=link.port, aspect=name)
                 into.add("hw_gpu_pcie_link_degraded", aspect, float(now < most))
         return width is not None and link.max_width is not None and width < link.max_width
+
+
+def _list_others(plan: DevicePlan) -> Iterator[str]:
+    """What is read of throttling and of the link in any case."""
+    for throttle in plan.throttles:
+        yield throttle.listed or throttle.status
+    if plan.link is not None and plan.link.paths:
+        yield f"{plan.link.paths[0]}/current_link_speed"
+        yield f"{plan.link.paths[0]}/current_link_width"
 
 
 def _runtime_status(plan: DevicePlan) -> str:
